@@ -1,0 +1,121 @@
+"""Atomic writes, hashes and JSON: every file that we write goes through here."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from metabench_py.errors import StorageError
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, as hexadecimal digits."""
+    return _digest(path, hashlib.sha256())
+
+
+def git_blob_sha1(path: Path) -> str:
+    """SHA-1 that git gives this file's content (``git hash-object``)."""
+    digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+    return _digest(path, digest)
+
+
+def _digest(path: Path, digest: Any) -> str:
+    with path.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return str(digest.hexdigest())
+
+
+@contextlib.contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """Give a temporary path beside `target`; rename it onto `target` if the block succeeds.
+
+    Raises
+    ------
+    StorageError
+        The disk is full or the folder is not writable; `target` is as it was.
+    """
+    target = Path(target)
+    temporary: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(target)
+    except OSError as error:
+        raise StorageError(
+            f"Cannot write {target}: {error.strerror or error}. Nothing was changed there; "
+            "free some space or choose another place and run again.",
+            path=str(target),
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Give a temporary folder beside `target`; rename it onto `target` if the block succeeds.
+
+    Parameters
+    ----------
+    replace
+        Take the place of an existing folder; else an existing one is an error.
+    """
+    target = Path(target)
+    if target.exists() and not replace:
+        raise StorageError(
+            f"{target} exists already; choose another folder or remove it first.",
+            path=str(target),
+        )
+    temporary: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        if target.exists():
+            old = temporary.with_name(temporary.name + ".old")
+            target.replace(old)
+            temporary.replace(target)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            temporary.replace(target)
+    except OSError as error:
+        raise StorageError(
+            f"Cannot write {target}: {error.strerror or error}. Nothing was changed there; "
+            "free some space or choose another place and run again.",
+            path=str(target),
+        ) from error
+    finally:
+        if temporary is not None and temporary.exists():
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
+    """Write JSON atomically; NaN and infinities are an error, not invalid JSON."""
+    write_text(path, json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
