@@ -1,0 +1,50 @@
+"""Shared fixtures: where the reference data are, and what this machine's R can do."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+GOLDEN = ROOT / "tests" / "golden"
+
+
+def _skip_or_fail(variable: str, reason: str) -> None:
+    if os.environ.get(variable) == "1":
+        pytest.fail(f"{reason} ({variable}=1 forbids the skip)")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Folder of the golden numbers that travel with the tests."""
+    return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of the reference data that are not part of the project."""
+    folder = Path(os.environ.get("METABENCH_SHARED", ROOT.parent / "shared")) / "data"
+    if not folder.is_dir():
+        _skip_or_fail("METABENCH_REQUIRE_SHARED", f"reference data absent: {folder}")
+    return folder
+
+
+@pytest.fixture
+def needs_r() -> None:
+    """Skip where R does not load."""
+    from metabench_py import rbridge
+
+    if not rbridge.has_package("mgcv"):
+        _skip_or_fail("METABENCH_REQUIRE_R", "R with mgcv is absent")
+
+
+@pytest.fixture
+def needs_mirt() -> None:
+    """Skip where R lacks mirt."""
+    from metabench_py import rbridge
+
+    if not rbridge.has_package("mirt"):
+        _skip_or_fail("METABENCH_REQUIRE_MIRT", "R's mirt is absent (CRAN only; run setup.R)")
