@@ -1,0 +1,48 @@
+# The two commands: make demo, make test.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+
+# One BLAS thread a process: the work is spread over processes.
+export OPENBLAS_NUM_THREADS ?= 1
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help demo test parity bench lint setup clean
+
+help:
+	@echo "make demo    set up and reconstruct the shipped example with the embedded bundle"
+	@echo "make test    set up and run the tests (unit, property, bridge, fast parity)"
+	@echo "make parity  all parity tests, heavy refits included; prints the table of differences"
+	@echo "make bench   the benchmarks behind the README's table"
+	@echo "make lint    ruff and mypy"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml docker/constraints.txt docker/debian-packages.txt
+	@sh docker/install-system-packages.sh
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the Python packages into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	    -c docker/constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP)
+	@$(BIN)/metabench-py reconstruct example
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -n 2 -m 'not slow'
+
+parity: $(STAMP)
+	$(BIN)/python -m pytest -m 'slow or not slow' tests/parity
+
+bench: $(STAMP)
+	@for file in tests/bench/bench_*.py; do $(BIN)/python $$file || exit 1; done
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
