@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
 
 from metabench_py.benchmarks import Benchmark, ItemType, ScoreMethod, Target
 from metabench_py.gam.portable import PortableGam
@@ -12,6 +15,12 @@ from metabench_py.irt.engine import FitMode
 from metabench_py.irt.model import Floats, ItemParameters
 
 SCHEMA_VERSION = 1
+
+ErrorsKind = Literal["cross-validated", "test-set"]
+ERRORS_KINDS: tuple[ErrorsKind, ...] = get_args(ErrorsKind)
+
+# mirt's defaults: the estimates presuppose them.
+QUADRATURE = {"nodes": 61, "lower": -6.0, "upper": 6.0, "prior": "normal(0, 1)"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +57,14 @@ class ErrorTable:
     Attributes
     ----------
     predicted, error
-        Shape (n,), in the order in which they were stored.
+        Shape (n,), in the order in which they were stored; finite.
+    group
+        Organisation of each LLM as a running number, int64, shape (n,); None if not stored.
     """
 
     predicted: Floats
     error: Floats
+    group: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,9 +80,12 @@ class Bundle:
         Scores of the calibration LLMs at `population_levels` (0 to 1), by target; may lack
         targets for an imported bundle.
     rds
-        Stripped R fits by target; only paths, read by the mgcv predictor after the trust check.
+        Stripped R fits by target, only paths: those whose hash the package vouches for, all
+        of them where the user trusts the bundle.
     manifest
         The manifest as read.
+    rds_untrusted
+        Targets whose .rds is in the folder but not vouched for, hence not in `rds`.
     """
 
     path: Path
@@ -81,10 +96,50 @@ class Bundle:
     gams: dict[Target, PortableGam]
     rds: dict[Target, Path]
     errors: dict[Target, ErrorTable]
-    errors_kind: str
+    errors_kind: ErrorsKind
     population: dict[Target, Floats]
     population_levels: Floats
     manifest: dict[str, Any]
+    rds_untrusted: tuple[Target, ...] = ()
 
 
-__all__ = ["SCHEMA_VERSION", "BenchmarkModel", "Bundle", "ErrorTable", "FitMode"]
+@dataclass(frozen=True, eq=False)
+class BundleDraft:
+    """What `write_bundle` needs to make a bundle; the attributes are as in `Bundle`.
+
+    Attributes
+    ----------
+    licence
+        Licence of the estimates, for instance ``CC BY-NC-SA 4.0``.
+    provenance
+        What the estimates were made from and how; JSON values.
+    rds
+        Stripped R fits to copy into the bundle, by target; may be empty.
+    population
+        May be empty; each array has the shape of `population_levels`.
+    """
+
+    name: str
+    version: str
+    licence: str
+    provenance: dict[str, Any]
+    benchmarks: dict[Benchmark, BenchmarkModel]
+    gams: dict[Target, PortableGam]
+    errors: dict[Target, ErrorTable]
+    errors_kind: ErrorsKind
+    rds: dict[Target, Path] = field(default_factory=dict)
+    population: dict[Target, Floats] = field(default_factory=dict)
+    population_levels: Floats = field(default_factory=lambda: np.empty(0))
+
+
+__all__ = [
+    "ERRORS_KINDS",
+    "QUADRATURE",
+    "SCHEMA_VERSION",
+    "BenchmarkModel",
+    "Bundle",
+    "BundleDraft",
+    "ErrorTable",
+    "ErrorsKind",
+    "FitMode",
+]

@@ -1,0 +1,94 @@
+"""Which .rds files R may read.
+
+An .rds is code-adjacent: R before 4.4 can execute what a crafted one carries
+(CVE-2024-27322). So R reads one only if its hash is in the package's own list,
+``trusted.json``, or the user vouches for it with ``--trust``. A bundle that names its own
+hashes proves integrity, not trust.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from metabench_py.errors import TrustError
+from metabench_py.storage import git_blob_sha1, sha256, write_json
+
+_LIST = Path(__file__).resolve().parent / "trusted.json"
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """The original's released files.
+
+    Attributes
+    ----------
+    repository
+        ``owner/name`` on GitHub.
+    commit
+        The commit whose files are pinned.
+    files
+        Git blob SHA-1 by path.
+    """
+
+    repository: str
+    commit: str
+    files: dict[str, str]
+
+
+@cache
+def _trusted() -> dict[str, Any]:
+    trusted: dict[str, Any] = orjson.loads(_LIST.read_bytes())
+    return trusted
+
+
+def upstream_files() -> Upstream:
+    """Give the pinned list of the original's released files."""
+    return Upstream(**_trusted()["upstream"])
+
+
+def is_pinned(digest: str) -> bool:
+    """Whether this SHA-256 is that of an .rds of the embedded bundle."""
+    return digest in _trusted()["default_bundle"].values()
+
+
+def require_trusted(path: Path, trust: bool = False) -> bool:
+    """Check that R may read an .rds.
+
+    Returns
+    -------
+    bool
+        True if the package's list has its hash, False if only the user vouches for it.
+
+    Raises
+    ------
+    TrustError
+        Neither; the message names file and hash, and how to vouch.
+    """
+    if git_blob_sha1(path) in upstream_files().files.values():
+        return True
+    digest = sha256(path)
+    if is_pinned(digest):
+        return True
+    if trust:
+        return False
+    raise TrustError(
+        f"{path}: its hash (SHA-256 {digest}) is not in the package's list, and R can execute "
+        "what a crafted .rds carries. If you know where it comes from, run again with --trust.",
+        path=str(path),
+        sha256=digest,
+    )
+
+
+def pin_default_bundle(folder: Path) -> None:
+    """Write the hashes of the embedded bundle's .rds files into the list (for maintainers)."""
+    trusted = dict(_trusted())
+    trusted["default_bundle"] = {
+        p.relative_to(folder).as_posix(): sha256(p) for p in sorted(folder.rglob("*.rds"))
+    }
+    write_json(_LIST, trusted, indent=1)
+    _trusted.cache_clear()
