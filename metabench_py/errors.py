@@ -14,6 +14,7 @@
     │   └── RUnavailableError      R, or an R package, is absent
     ├── RError                     an R condition: function, class, message
     ├── WorkerError                a worker process died
+    ├── DownloadError              a server did not give the file
     └── StorageError               reading or writing failed (disk full, permission)
 
 Every error carries its facts as keyword attributes, ends with what to do, and survives
@@ -104,6 +105,10 @@ class RError(MetabenchError):
 
 class WorkerError(MetabenchError):
     """A worker process died or was killed."""
+
+
+class DownloadError(MetabenchError):
+    """A server did not give the file, or gave another one (facts: url, attempts)."""
 
 
 class StorageError(MetabenchError):

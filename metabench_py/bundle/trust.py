@@ -8,6 +8,7 @@ hashes proves integrity, not trust.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -82,6 +83,42 @@ def require_trusted(path: Path, trust: bool = False) -> bool:
         path=str(path),
         sha256=digest,
     )
+
+
+def vouch_released(
+    source: Path, paths: Sequence[str], trust: bool = False, upstream: Upstream | None = None
+) -> list[str]:
+    """Check the original's released files before R reads any of them.
+
+    Parameters
+    ----------
+    paths
+        Paths inside `source`, as in the original's repository.
+    upstream
+        The pins; the package's list if left out.
+
+    Returns
+    -------
+    list of str
+        The paths that only the user vouches for.
+
+    Raises
+    ------
+    TrustError
+        Some are not the pinned files and `trust` is False; all are named with their hashes.
+    """
+    pins = (upstream or upstream_files()).files
+    unpinned = [path for path in paths if git_blob_sha1(source / path) != pins.get(path)]
+    if unpinned and not trust:
+        listed = "".join(f"\n  {path}  SHA-256 {sha256(source / path)}" for path in unpinned)
+        raise TrustError(
+            f"{source}: {len(unpinned)} of {len(paths)} files are not the original's pinned ones, "
+            "and R can execute what a crafted .rds carries. Get the released ones (bundle pull), "
+            f"or if you know where these come from, run again with --trust.{listed}",
+            path=str(source),
+            files=unpinned,
+        )
+    return unpinned
 
 
 def pin_default_bundle(folder: Path) -> None:

@@ -121,6 +121,14 @@ def _check(draft: BundleDraft) -> None:
     for target, scores in draft.population.items():
         if target not in TARGETS or scores.shape != levels.shape or not _increasing(scores):
             fail(f"population quantiles of {target} must be finite and must not decrease")
+    for what, value in (
+        ("provenance", draft.provenance),
+        *((f"fit of {b}", m.fit) for b, m in draft.benchmarks.items()),
+    ):
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            fail(f"{what} is not JSON ({error})")
     for target in draft.rds:
         if target not in TARGETS:
             fail(f"an .rds of an unknown target {target!r}")

@@ -1,0 +1,487 @@
+"""Bundles: what is written is read back, and what is damaged is refused by name."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from helpers.bundles import edit_manifest, reseal, tiny_draft
+
+from metabench_py.benchmarks import BENCHMARKS, TARGETS
+from metabench_py.bundle import default_bundle_path, load_bundle, resolve_bundle
+from metabench_py.bundle.export import copy_bundle, export_tables
+from metabench_py.bundle.read import bundle_for_version
+from metabench_py.bundle.schema import ErrorTable
+from metabench_py.bundle.verify import verify_bundle
+from metabench_py.bundle.write import write_bundle
+from metabench_py.errors import BundleError, StorageError
+
+FILES = (
+    "items.parquet",
+    "errors.parquet",
+    "population.parquet",
+    "README.md",
+    *(f"gam/{t}.json" for t in TARGETS),
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_bundle(tiny_draft(), tmp_path / "tiny")
+
+
+def test_round_trip_is_exact(folder: Path) -> None:
+    draft, bundle = tiny_draft(), load_bundle(folder)
+    assert (bundle.name, bundle.version) == ("tiny", "T")
+    assert bundle.manifest["licence"] == "CC0-1.0"
+    assert bundle.manifest["provenance"]["source"] == "synthetic"
+    assert tuple(bundle.benchmarks) == BENCHMARKS
+    assert tuple(bundle.gams) == TARGETS
+    for benchmark, model in draft.benchmarks.items():
+        got = bundle.benchmarks[benchmark]
+        assert got.parameters.items == model.parameters.items
+        for name in ("a1", "d", "g", "u"):
+            assert np.array_equal(getattr(got.parameters, name), getattr(model.parameters, name))
+        assert np.array_equal(got.weights, model.weights)
+        assert (got.intercept, got.metric, got.fit) == (model.intercept, model.metric, model.fit)
+        assert (got.item_type, got.score_method) == (model.item_type, model.score_method)
+    for target in TARGETS:
+        want, table = draft.errors[target], bundle.errors[target]
+        assert np.array_equal(table.predicted, want.predicted)
+        assert np.array_equal(table.error, want.error)
+        assert table.group is not None
+        assert np.array_equal(table.group, want.group)
+        assert np.array_equal(bundle.population[target], draft.population[target])
+        assert bundle.gams[target].to_dict() == draft.gams[target].to_dict()
+        about = bundle.manifest["targets"][target]
+        assert about["predicted_lower"] == want.predicted.min()
+        assert about["rmse"] == pytest.approx(np.sqrt(np.mean(want.error**2)))
+
+
+def test_population_and_groups_may_be_absent(tmp_path: Path) -> None:
+    draft = tiny_draft()
+    errors = {t: ErrorTable(e.predicted, e.error) for t, e in draft.errors.items()}
+    out = write_bundle(replace(draft, population={}, errors=errors), tmp_path / "b")
+    bundle = load_bundle(out)
+    assert not bundle.population
+    assert bundle.population_levels.size == 0
+    assert bundle.errors["arc"].group is None
+
+
+def test_same_draft_same_bytes(tmp_path: Path) -> None:
+    first = load_bundle(write_bundle(tiny_draft(), tmp_path / "1"))
+    second = load_bundle(write_bundle(tiny_draft(), tmp_path / "2"))
+    assert first.sha256 == second.sha256
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_flipped_byte_names_the_file(folder: Path, name: str) -> None:
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(BundleError, match="differs from the hash") as caught:
+        load_bundle(folder)
+    assert caught.value.facts["file"] == name
+    assert name in str(caught.value)
+    failed = [check.what for check in verify_bundle(folder) if not check.ok]
+    assert failed == [name]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_missing_file(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(BundleError, match="missing") as caught:
+        load_bundle(folder)
+    assert caught.value.facts["file"] == name
+
+
+def test_newer_schema_says_upgrade(folder: Path) -> None:
+    edit_manifest(folder, schema=2)
+    with pytest.raises(BundleError, match=r"schema 2 is newer.*pip install --upgrade"):
+        load_bundle(folder)
+
+
+@pytest.mark.parametrize("schema", [None, "1", 0, True, 1.0])
+def test_odd_schema(folder: Path, schema: object) -> None:
+    edit_manifest(folder, schema=schema)
+    with pytest.raises(BundleError, match="schema"):
+        load_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["../outside", "/etc/passwd", "gam/../../outside", "..\\outside", "C:/x", "", "a\0b"]
+)
+def test_path_that_leaves_the_folder(folder: Path, name: str) -> None:
+    (folder.parent / "outside").write_text("secret")
+    files = json.loads((folder / "manifest.json").read_text())["files"]
+    edit_manifest(folder, files={**files, name: "0" * 64})
+    with pytest.raises(BundleError, match="leaves the bundle's folder"):
+        load_bundle(folder)
+
+
+def test_symlink_that_leaves_the_folder(folder: Path) -> None:
+    outside = folder.parent / "items.parquet"
+    (folder / "items.parquet").rename(outside)
+    (folder / "items.parquet").symlink_to(outside)
+    with pytest.raises(BundleError, match="leaves the bundle's folder"):
+        load_bundle(folder)
+
+
+def test_symlinked_subfolder_that_leaves(folder: Path) -> None:
+    (folder / "gam").rename(folder.parent / "elsewhere")
+    (folder / "gam").symlink_to(folder.parent / "elsewhere")
+    with pytest.raises(BundleError, match="leaves the bundle's folder"):
+        load_bundle(folder)
+
+
+def test_bundle_behind_a_symlink_is_fine(folder: Path) -> None:
+    (folder.parent / "link").symlink_to(folder)
+    assert load_bundle(folder.parent / "link").name == "tiny"
+
+
+def test_extra_gam_target(folder: Path) -> None:
+    (folder / "gam" / "chess.json").write_text("{}")
+    reseal(folder, "gam/chess.json")
+    with pytest.raises(BundleError, match="chess"):
+        load_bundle(folder)
+
+
+@pytest.mark.parametrize("field", ["targets", "benchmarks"])
+@pytest.mark.parametrize("change", ["extra", "absent"])
+def test_targets_and_benchmarks_are_complete(folder: Path, field: str, change: str) -> None:
+    entries = json.loads((folder / "manifest.json").read_text())[field]
+    if change == "extra":
+        entries["chess"] = {}
+    else:
+        del entries["mmlu"]
+    edit_manifest(folder, **{field: entries})
+    with pytest.raises(BundleError, match="chess" if change == "extra" else "lacks mmlu"):
+        load_bundle(folder)
+
+
+def _edit(folder: Path, name: str, change: Callable[[pa.Table], pa.Table]) -> None:
+    pq.write_table(change(pq.read_table(folder / name)), folder / name)
+    reseal(folder, name)
+
+
+def _with_value(table: pa.Table, column: str, row: int, value: object) -> pa.Table:
+    cells = table.column(column).to_pylist()
+    cells[row] = value
+    at = table.schema.get_field_index(column)
+    return table.set_column(at, column, pa.array(cells, table.schema.field(column).type))
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "value", "said"),
+    [
+        ("items.parquet", "a1", float("nan"), "row 3, column 'a1': nan is not finite"),
+        ("items.parquet", "weight", float("inf"), "not finite"),
+        ("items.parquet", "d", None, "empty cells"),
+        ("items.parquet", "g", 0.999, "asymptotes"),
+        ("items.parquet", "item", "17", "occurs twice"),
+        ("items.parquet", "item", "", "empty"),
+        ("items.parquet", "benchmark", "chess", "chess"),
+        ("items.parquet", "benchmark", "mmlu", "does not agree"),
+        ("errors.parquet", "error", float("nan"), "not finite"),
+        ("errors.parquet", "target", "chess", "chess"),
+        ("errors.parquet", "target", None, "unknown"),
+        ("population.parquet", "score", float("nan"), "not finite"),
+        ("population.parquet", "score", 1e6, "decrease"),
+        ("population.parquet", "level", 0.05, "do not increase"),
+        ("population.parquet", "target", "chess", "chess"),
+    ],
+)
+def test_bad_cell(folder: Path, name: str, column: str, value: object, said: str) -> None:
+    _edit(folder, name, lambda table: _with_value(table, column, 2, value))
+    with pytest.raises(BundleError, match=said) as caught:
+        load_bundle(folder)
+    assert str(folder) in str(caught.value)
+
+
+def test_missing_column(folder: Path) -> None:
+    _edit(folder, "items.parquet", lambda table: table.drop_columns(["u"]))
+    with pytest.raises(BundleError, match=r"items\.parquet: no column 'u'"):
+        load_bundle(folder)
+
+
+def test_column_of_another_type(folder: Path) -> None:
+    def change(table: pa.Table) -> pa.Table:
+        at = table.schema.get_field_index("a1")
+        return table.set_column(at, "a1", table.column("a1").cast(pa.string()))
+
+    _edit(folder, "items.parquet", change)
+    with pytest.raises(BundleError, match="'a1' is not double"):
+        load_bundle(folder)
+
+
+def test_missing_benchmark_rows(folder: Path) -> None:
+    _edit(folder, "items.parquet", lambda table: table.slice(5))
+    with pytest.raises(BundleError, match="no items of arc"):
+        load_bundle(folder)
+
+
+@pytest.mark.parametrize("name", ["items.parquet", "errors.parquet", "population.parquet"])
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"no parquet at all" * 50])
+def test_malformed_parquet(folder: Path, name: str, content: bytes) -> None:
+    (folder / name).write_bytes(content)
+    reseal(folder, name)
+    with pytest.raises(BundleError, match="not a readable Parquet file") as caught:
+        load_bundle(folder)
+    assert caught.value.facts["file"] == name
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b"{", b'{"target": "arc", "intercept": NaN}', b"\xff\xfe", b"null", b"{}"],
+)
+def test_malformed_gam(folder: Path, content: bytes) -> None:
+    (folder / "gam" / "arc.json").write_bytes(content)
+    reseal(folder, "gam/arc.json")
+    with pytest.raises(BundleError, match=r"gam/arc\.json: not a portable GAM"):
+        load_bundle(folder)
+
+
+def test_gam_of_an_unknown_feature(folder: Path) -> None:
+    gam = json.loads((folder / "gam" / "arc.json").read_text())
+    gam["terms"][0]["feature"] = "elo"
+    (folder / "gam" / "arc.json").write_text(json.dumps(gam))
+    reseal(folder, "gam/arc.json")
+    with pytest.raises(BundleError, match=r"gam/arc\.json: needs the feature 'elo'"):
+        load_bundle(folder)
+
+
+def test_gam_of_another_target(folder: Path) -> None:
+    (folder / "gam" / "arc.json").write_bytes((folder / "gam" / "mmlu.json").read_bytes())
+    reseal(folder, "gam/arc.json")
+    with pytest.raises(BundleError, match="'mmlu', not of 'arc'"):
+        load_bundle(folder)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": NaN}', "\x00"])
+def test_malformed_manifest(folder: Path, content: str) -> None:
+    (folder / "manifest.json").write_text(content)
+    with pytest.raises(BundleError, match=r"manifest\.json"):
+        load_bundle(folder)
+
+
+@pytest.mark.parametrize("field", ["name", "version", "licence", "files", "targets"])
+def test_manifest_field_of_another_type(folder: Path, field: str) -> None:
+    edit_manifest(folder, **{field: 3})
+    with pytest.raises(BundleError, match=field):
+        load_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("item_type", "5PL"),
+        ("score_method", "guess"),
+        ("metric", None),
+        ("intercept", "1"),
+        ("intercept", True),
+        ("fit", []),
+    ],
+)
+def test_bad_benchmark_entry(folder: Path, field: str, value: object) -> None:
+    entries = json.loads((folder / "manifest.json").read_text())["benchmarks"]
+    entries["gsm8k"][field] = value
+    edit_manifest(folder, benchmarks=entries)
+    with pytest.raises(BundleError, match="gsm8k"):
+        load_bundle(folder)
+
+
+def test_huge_manifest_is_not_read(folder: Path) -> None:
+    with (folder / "manifest.json").open("r+b") as stream:
+        stream.truncate(5 << 20)
+    with pytest.raises(BundleError, match="larger than"):
+        load_bundle(folder)
+
+
+def test_not_a_bundle(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="not a bundle"):
+        load_bundle(tmp_path)
+    with pytest.raises(BundleError, match="No bundle 'nowhere'"):
+        load_bundle("nowhere")
+
+
+def test_names_and_versions(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METABENCH_BUNDLES", str(tmp_path / "home"))
+    with pytest.raises(BundleError, match="--bundle"):
+        bundle_for_version("T")
+    with pytest.raises(BundleError, match="bundle pull --version A"):
+        bundle_for_version("A")
+    copy_bundle(folder, tmp_path / "home" / "mine")
+    assert resolve_bundle("mine") == tmp_path / "home" / "mine"
+    assert bundle_for_version("T") == tmp_path / "home" / "mine"
+    with pytest.raises(BundleError, match="mine"):
+        resolve_bundle("yours")
+    assert resolve_bundle(folder) == folder
+
+
+def test_embedded_bundle_loads() -> None:
+    if not (default_bundle_path() / "manifest.json").is_file():
+        with pytest.raises(BundleError, match="reinstall"):
+            load_bundle()
+    else:
+        bundle = load_bundle()
+        assert bundle.version == "B"
+        assert not bundle.rds_untrusted
+        assert all(check.ok for check in verify_bundle(bundle.path))
+        assert bundle_for_version("B") == default_bundle_path()
+
+
+def test_unknown_rds_is_left_out_unless_trusted(tmp_path: Path) -> None:
+    rds = tmp_path / "grand.rds"
+    rds.write_bytes(b"whatever")
+    out = write_bundle(tiny_draft({"grand": rds}), tmp_path / "b")
+    bundle = load_bundle(out)
+    assert bundle.rds == {}
+    assert bundle.rds_untrusted == ("grand",)
+    trusted = load_bundle(out, trust=True)
+    assert trusted.rds == {"grand": out / "gam" / "grand.rds"}
+    assert trusted.rds_untrusted == ()
+    (out / "gam" / "grand.rds").write_bytes(b"Whatever")
+    with pytest.raises(BundleError, match=r"gam/grand\.rds"):
+        load_bundle(out, trust=True)
+
+
+def test_verify_finds_strays(folder: Path) -> None:
+    assert all(check.ok for check in verify_bundle(folder))
+    (folder / "gam" / "more.rds").write_bytes(b"x")
+    (folder / "dangling").symlink_to("nowhere")
+    failed = {check.what for check in verify_bundle(folder) if not check.ok}
+    assert failed == {"gam/more.rds", "dangling"}
+
+
+def test_existing_folder_is_kept(folder: Path) -> None:
+    before = load_bundle(folder).sha256
+    with pytest.raises(StorageError, match="exists already"):
+        write_bundle(tiny_draft(), folder)
+    write_bundle(replace(tiny_draft(), name="other"), folder, replace=True)
+    assert load_bundle(folder).name == "other"
+    assert load_bundle(folder).sha256 != before
+    assert [p.name for p in folder.parent.iterdir()] == ["tiny"]
+
+
+def test_a_folder_that_is_no_bundle_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(BundleError, match="not a bundle, so it is not replaced"):
+        write_bundle(tiny_draft(), tmp_path, replace=True)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def _spoil_weight(values: np.ndarray) -> np.ndarray:
+    values = values.copy()
+    values[1] = np.nan
+    return values
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda d: {"gams": {k: v for k, v in d.gams.items() if k != "arc"}}, "missing .'arc'"),
+        (lambda d: {"errors": {**d.errors, "chess": d.errors["arc"]}}, "unknown .'chess'"),
+        (lambda d: {"errors_kind": "guessed"}, "errors_kind"),
+        (
+            lambda d: {
+                "benchmarks": {
+                    **d.benchmarks,
+                    "arc": replace(
+                        d.benchmarks["arc"], weights=_spoil_weight(d.benchmarks["arc"].weights)
+                    ),
+                }
+            },
+            "arc: a linear weight",
+        ),
+        (
+            lambda d: {"errors": {**d.errors, "arc": ErrorTable(np.ones(3), np.ones(4))}},
+            "differ in length",
+        ),
+        (lambda d: {"population_levels": d.population_levels[::-1]}, "levels must increase"),
+        (lambda d: {"provenance": {"when": float("nan")}}, "provenance"),
+    ],
+)
+def test_bad_draft_writes_nothing(
+    tmp_path: Path, change: Callable[[object], dict[str, object]], said: str
+) -> None:
+    draft = tiny_draft()
+    with pytest.raises(BundleError, match=said):
+        write_bundle(replace(draft, **change(draft)), tmp_path / "b")  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
+@contextmanager
+def _file_size_limit(size: int) -> Iterator[None]:
+    """The kernel refuses to let any file grow beyond this, as a full disk would."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("size", [0, 300, 2000, 4000])
+def test_full_disk_leaves_nothing(tmp_path: Path, size: int) -> None:
+    with _file_size_limit(size), pytest.raises(StorageError, match="Nothing was changed"):
+        write_bundle(tiny_draft(), tmp_path / "b")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_full_disk_keeps_the_old_bundle(folder: Path, tmp_path: Path) -> None:
+    before = load_bundle(folder).sha256
+    with _file_size_limit(2000), pytest.raises(StorageError):
+        write_bundle(replace(tiny_draft(), name="other"), folder, replace=True)
+    assert load_bundle(folder).sha256 == before
+    with _file_size_limit(2000), pytest.raises(StorageError):
+        export_tables(load_bundle(folder), tmp_path / "tables")
+    assert [p.name for p in tmp_path.iterdir()] == ["tiny"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_unwritable_folder(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(StorageError):
+        write_bundle(tiny_draft(), tmp_path / "b")
+    tmp_path.chmod(0o700)
+
+
+def test_export_tables_have_all_digits(folder: Path, tmp_path: Path) -> None:
+    import csv
+
+    bundle = load_bundle(folder)
+    export_tables(bundle, tmp_path / "tables")
+    with (tmp_path / "tables" / "items.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    model = bundle.benchmarks["arc"]
+    arc = [row for row in rows if row["benchmark"] == "arc"]
+    assert [row["item"] for row in arc] == list(model.parameters.items)
+    assert [float(row["a1"]) for row in arc] == model.parameters.a1.tolist()
+    assert [float(row["weight"]) for row in arc] == model.weights.tolist()
+    assert float(arc[0]["b"]) == -model.parameters.d[0] / model.parameters.a1[0]
+    left = {
+        p.relative_to(tmp_path / "tables").as_posix() for p in (tmp_path / "tables").rglob("*.*")
+    }
+    assert left == {
+        "items.csv",
+        "errors.csv",
+        "population.csv",
+        "manifest.json",
+        *(f"gam/{t}.json" for t in TARGETS),
+    }
+
+
+def test_copy_takes_only_named_files(folder: Path, tmp_path: Path) -> None:
+    (folder / "stray.rds").write_bytes(b"x")
+    copy_bundle(folder, tmp_path / "copy")
+    assert not (tmp_path / "copy" / "stray.rds").exists()
+    assert load_bundle(tmp_path / "copy").sha256 == load_bundle(folder).sha256
