@@ -4,6 +4,30 @@
 ``RObject`` is a handle to what stays in R (a fitted GAM). Nothing here starts R on import.
 """
 
-from metabench_py.rbridge.session import RObject, RValue, call, has_package, r_version
+from __future__ import annotations
 
-__all__ = ["RObject", "RValue", "call", "has_package", "r_version"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from metabench_py.rbridge.session import RWarning, call, has_package, r_version, require_package
+
+if TYPE_CHECKING:
+    from metabench_py.rbridge.convert import IntegerMatrix, RObject, RValue
+
+__all__ = [
+    "IntegerMatrix",
+    "RObject",
+    "RValue",
+    "RWarning",
+    "call",
+    "has_package",
+    "r_version",
+    "require_package",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # convert imports rpy2, so it waits until somebody needs it.
+    if name in ("IntegerMatrix", "RObject", "RValue"):
+        return getattr(import_module("metabench_py.rbridge.convert"), name)
+    raise AttributeError(name)
