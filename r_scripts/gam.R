@@ -1,7 +1,7 @@
 # Second stage: fit, describe, predict, strip and export generalised additive models of mgcv.
 
-# y ~ s(a) + s(b) + ...; the names need not be valid R names. The global environment goes with
-# the formula, because the calling frame's would drag the training data into every saved fit.
+# y ~ s(a) + s(b) + ...  The global environment goes with the formula, because the calling
+# frame's would drag the training data into every saved fit.
 gam_formula <- function(response, predictors, basis, k) {
   smooth <- lapply(predictors, function(name) {
     term <- list(as.name("s"), as.name(name), bs = basis)

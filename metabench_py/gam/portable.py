@@ -191,7 +191,7 @@ class PortableGam:
         return score
 
     def contributions(self, features: Mapping[str, ArrayLike]) -> dict[str, Floats]:
-        """What each term adds to the intercept, in score points, shape (n,) by feature."""
+        """Give what each term adds to the intercept, in score points, shape (n,) by feature."""
         columns = feature_columns(features, self.features, self.target)
         return {
             term.feature: term.evaluate(values)
@@ -245,7 +245,7 @@ def feature_columns(
             target=target,
             features=absent,
         )
-    columns = []
+    columns: list[Floats] = []
     for name in names:
         try:
             column = np.atleast_1d(np.asarray(features[name], dtype=np.float64))
