@@ -154,3 +154,8 @@ gam_load <- function(path) {
   if (!inherits(fit, "gam")) stop("no gam of mgcv in ", basename(path))
   fit
 }
+
+# Coefficients of R's own linear model, NA where others determine a column.
+lm_coefficients <- function(responses, score) {
+  as.double(stats::lm(score ~ ., data = data.frame(responses, score = score))$coefficients)
+}
