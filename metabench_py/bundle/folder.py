@@ -20,6 +20,7 @@ POPULATION = "population.parquet"
 REQUIRED = (ITEMS, ERRORS, *(f"gam/{t}.json" for t in TARGETS))
 
 _MANIFEST_LIMIT = 4 << 20
+_FILE_LIMIT = 256 << 20
 _FIELDS: dict[str, type | tuple[type, ...]] = {
     "name": str,
     "version": str,
@@ -66,10 +67,14 @@ class BundleFolder:
         BundleError
             The file is missing or is not the one that the manifest names.
         """
-        try:
-            content = (self.path / name).read_bytes()
-        except FileNotFoundError:
+        file = self.path / name
+        # A pipe or a device would block or never end.
+        if not file.is_file():
             fail(self.path, name, "the manifest names this file, but it is missing")
+        if file.stat().st_size > _FILE_LIMIT:
+            fail(self.path, name, f"larger than {_FILE_LIMIT >> 20} MB, which no such file is")
+        try:
+            content = file.read_bytes()
         except OSError as error:
             raise StorageError(
                 f"{self.path}: {name} cannot be read: {error.strerror}. Check its permissions.",

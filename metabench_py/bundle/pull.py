@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
+import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -44,6 +45,8 @@ def is_transient(error: Exception) -> bool:
     """Whether trying again may help: broken connections, busy servers, damaged bodies."""
     if isinstance(error, HTTPError):
         return error.code in (408, 425, 429) or error.code >= 500
+    if isinstance(error, URLError) and isinstance(error.reason, ssl.SSLCertVerificationError):
+        return False
     return isinstance(error, http.client.HTTPException | OSError | _WrongContentError)
 
 
@@ -100,7 +103,7 @@ def pull_released(
         if progress is not None:
             progress(path, number, len(paths))
         if not (target.is_file() and git_blob_sha1(target) == digest):
-            url = f"{address}/{upstream.repository}/{upstream.commit}/{quote(path)}"
+            url = f"{address}/{upstream.repository}/{upstream.commit}/{quote(path, safe='/=')}"
             content = _download(url, digest, attempts, pause, timeout)
             with atomic_path(target) as temporary:
                 temporary.write_bytes(content)

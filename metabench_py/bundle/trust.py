@@ -1,4 +1,4 @@
-"""Which .rds files R may read.
+"""Which .rds files R may read. Run as a module, it pins those of the embedded bundle.
 
 An .rds is code-adjacent: R before 4.4 can execute what a crafted one carries
 (CVE-2024-27322). So R reads one only if its hash is in the package's own list,
@@ -129,3 +129,7 @@ def pin_default_bundle(folder: Path) -> None:
     }
     write_json(_LIST, trusted, indent=1)
     _trusted.cache_clear()
+
+
+if __name__ == "__main__":
+    pin_default_bundle(_LIST.parent / "default")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import resource
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -205,6 +207,39 @@ def test_bad_cell(folder: Path, name: str, column: str, value: object, said: str
     with pytest.raises(BundleError, match=said) as caught:
         load_bundle(folder)
     assert str(folder) in str(caught.value)
+
+
+def test_pipe_in_place_of_a_file_does_not_block(folder: Path) -> None:
+    (folder / "items.parquet").unlink()
+    os.mkfifo(folder / "items.parquet")
+    with pytest.raises(BundleError, match="missing"):
+        load_bundle(folder)
+
+
+def test_parquet_that_claims_billions_of_rows(folder: Path) -> None:
+    n = 6_000_000
+    names = pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int8)), pa.array(["grand"]))
+    zeros = pa.array(np.zeros(n))
+    table = pa.table({"target": names, "predicted": zeros, "error": zeros})
+    pq.write_table(table, folder / "errors.parquet", compression="zstd")
+    assert (folder / "errors.parquet").stat().st_size < 100_000
+    reseal(folder, "errors.parquet")
+    with pytest.raises(BundleError, match="more than 5,000,000 rows"):
+        load_bundle(folder)
+
+
+def test_loading_is_fast_and_light(folder: Path) -> None:
+    """Loading needs neither R nor the heavy libraries."""
+    code = (
+        "import sys, time; from metabench_py.bundle import load_bundle\n"
+        "import pyarrow.parquet\n"
+        f"load_bundle({str(folder)!r}); start = time.perf_counter()\n"
+        f"load_bundle({str(folder)!r}); seconds = time.perf_counter() - start\n"
+        "heavy = {'rpy2', 'pandas', 'numba', 'scipy', 'matplotlib'} & set(sys.modules)\n"
+        "print(sorted(heavy), seconds < 0.25)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["[]", "True"]
 
 
 def test_missing_column(folder: Path) -> None:

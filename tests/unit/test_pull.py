@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import resource
+import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.error import URLError
 from urllib.parse import unquote
 
 import pytest
 
-from metabench_py.bundle.pull import pull_released
+from metabench_py.bundle.pull import is_transient, pull_released
 from metabench_py.bundle.released import released_files
 from metabench_py.bundle.trust import Upstream, upstream_files
 from metabench_py.errors import DownloadError, InputError, StorageError
@@ -160,6 +163,23 @@ def test_address_comes_from_the_environment(
 def test_only_http_addresses(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="http"):
         pull_released("A", tmp_path, address="file:///etc", upstream=UPSTREAM)
+
+
+def test_full_disk_leaves_no_partial_file(server: Server, tmp_path: Path) -> None:
+    _pull(server, tmp_path / "first")
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(_body(PATHS[0])) // 2, limit[1]))
+    try:
+        with pytest.raises(StorageError, match="Nothing was changed"):
+            _pull(server, tmp_path / "second")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert _left(tmp_path / "second") == set()
+
+
+def test_certificate_trouble_is_not_retried() -> None:
+    assert not is_transient(URLError(ssl.SSLCertVerificationError("self-signed")))
+    assert is_transient(URLError(ConnectionResetError()))
 
 
 def test_unwritable_place(server: Server, tmp_path: Path) -> None:
