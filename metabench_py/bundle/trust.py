@@ -1,4 +1,4 @@
-"""Which .rds files R may read. Run as a module, it pins those of the embedded bundle.
+"""Which .rds files R may read.
 
 An .rds is code-adjacent: R before 4.4 can execute what a crafted one carries
 (CVE-2024-27322). So R reads one only if its hash is in the package's own list,
@@ -57,34 +57,6 @@ def is_pinned(digest: str) -> bool:
     return digest in _trusted()["default_bundle"].values()
 
 
-def require_trusted(path: Path, trust: bool = False) -> bool:
-    """Check that R may read an .rds.
-
-    Returns
-    -------
-    bool
-        True if the package's list has its hash, False if only the user vouches for it.
-
-    Raises
-    ------
-    TrustError
-        Neither; the message names file and hash, and how to vouch.
-    """
-    if git_blob_sha1(path) in upstream_files().files.values():
-        return True
-    digest = sha256(path)
-    if is_pinned(digest):
-        return True
-    if trust:
-        return False
-    raise TrustError(
-        f"{path}: its hash (SHA-256 {digest}) is not in the package's list, and R can execute "
-        "what a crafted .rds carries. If you know where it comes from, run again with --trust.",
-        path=str(path),
-        sha256=digest,
-    )
-
-
 def vouch_released(
     source: Path, paths: Sequence[str], trust: bool = False, upstream: Upstream | None = None
 ) -> list[str]:
@@ -122,14 +94,10 @@ def vouch_released(
 
 
 def pin_default_bundle(folder: Path) -> None:
-    """Write the hashes of the embedded bundle's .rds files into the list (for maintainers)."""
+    """Put the hashes of the embedded bundle's .rds files into the list, in place of the old."""
     trusted = dict(_trusted())
     trusted["default_bundle"] = {
         p.relative_to(folder).as_posix(): sha256(p) for p in sorted(folder.rglob("*.rds"))
     }
     write_json(_LIST, trusted, indent=1)
     _trusted.cache_clear()
-
-
-if __name__ == "__main__":
-    pin_default_bundle(_LIST.parent / "default")

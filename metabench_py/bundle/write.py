@@ -12,6 +12,7 @@ import numpy as np
 import metabench_py
 from metabench_py.benchmarks import BENCHMARKS, TARGETS
 from metabench_py.bundle.folder import ERRORS, ITEMS, MANIFEST, POPULATION
+from metabench_py.bundle.read import default_bundle_path
 from metabench_py.bundle.schema import (
     ERRORS_KINDS,
     QUADRATURE,
@@ -20,6 +21,7 @@ from metabench_py.bundle.schema import (
     BundleDraft,
     ErrorTable,
 )
+from metabench_py.bundle.trust import pin_default_bundle
 from metabench_py.errors import BundleError
 from metabench_py.irt.model import Floats
 from metabench_py.storage import atomic_folder, sha256
@@ -27,6 +29,8 @@ from metabench_py.storage import atomic_folder, sha256
 
 def write_bundle(draft: BundleDraft, out: Path, replace: bool = False) -> Path:
     """Write a bundle folder; on any failure `out` is as it was.
+
+    Writing the embedded bundle's folder also pins its .rds files in ``trusted.json``.
 
     Parameters
     ----------
@@ -73,6 +77,9 @@ def write_bundle(draft: BundleDraft, out: Path, replace: bool = False) -> Path:
         hashes = {p.relative_to(folder).as_posix(): sha256(p) for p in files}
         text = json.dumps(_manifest(draft, hashes), indent=2, ensure_ascii=False, allow_nan=False)
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    # Whoever renews the embedded bundle vouches for the fits that were just made.
+    if out.resolve() == default_bundle_path():
+        pin_default_bundle(out)
     return out
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from helpers.bundles import edit_manifest, tiny_draft
 from typer.testing import CliRunner, Result
 
 from metabench_py.bundle import load_bundle
+from metabench_py.bundle.released import released_files
 from metabench_py.bundle.write import write_bundle
 from metabench_py.cli.bundle import bundle_app
 from metabench_py.errors import BundleError, InputError, StorageError
@@ -116,3 +120,34 @@ def test_unknown_version(tmp_path: Path, command: str) -> None:
     result = _run(command, *source, "--version", "C", "--out", tmp_path / "b")
     assert isinstance(result.exception, InputError)
     assert "choose A or B" in str(result.exception)
+
+
+@pytest.mark.parametrize("command", ["import", "pull"])
+def test_without_r_nothing_is_read_or_downloaded(tmp_path: Path, command: str) -> None:
+    for path in released_files("A").paths:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    arguments = ["--version", "A", "--out", str(tmp_path / "out")]
+    if command == "import":
+        arguments = [str(tmp_path), "--trust", *arguments]
+    else:
+        arguments += ["--address", "http://127.0.0.1:1", "--downloads", str(tmp_path / "d")]
+    code = (
+        "import sys\n"
+        "from metabench_py.cli.bundle import bundle_app\n"
+        "from metabench_py.errors import RUnavailableError\n"
+        "try:\n"
+        f"    bundle_app([{command!r}, *sys.argv[1:]])\n"
+        "except RUnavailableError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env={**os.environ, "R_HOME": str(tmp_path / "nowhere")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "R is not installed" in done.stdout, done.stderr
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "d").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from helpers.bundles import edit_manifest, reseal, tiny_draft
 
+import metabench_py
 from metabench_py.benchmarks import BENCHMARKS, TARGETS
 from metabench_py.bundle import default_bundle_path, load_bundle, resolve_bundle
 from metabench_py.bundle.export import copy_bundle, export_tables
@@ -387,6 +389,29 @@ def test_unknown_rds_is_left_out_unless_trusted(tmp_path: Path) -> None:
     (out / "gam" / "grand.rds").write_bytes(b"Whatever")
     with pytest.raises(BundleError, match=r"gam/grand\.rds"):
         load_bundle(out, trust=True)
+
+
+def test_renewing_the_embedded_bundle_pins_its_fits(tmp_path: Path) -> None:
+    """In a copy of the package, so that the real list stays."""
+    package = Path(metabench_py.__file__).parent
+    shutil.copytree(package, tmp_path / "metabench_py", ignore=shutil.ignore_patterns("default"))
+    (tmp_path / "grand.rds").write_bytes(b"a fit")
+    code = (
+        "from pathlib import Path\n"
+        "from helpers.bundles import tiny_draft\n"
+        "from metabench_py.bundle import default_bundle_path, load_bundle\n"
+        "from metabench_py.bundle.write import write_bundle\n"
+        f"assert default_bundle_path().is_relative_to({str(tmp_path)!r})\n"
+        "draft = tiny_draft({'grand': Path('grand.rds')})\n"
+        "write_bundle(draft, Path('elsewhere'))\n"
+        "assert load_bundle('elsewhere').rds_untrusted == ('grand',)\n"
+        "write_bundle(draft, default_bundle_path())\n"
+        "assert list(load_bundle().rds) == ['grand']\n"
+        "assert list(load_bundle('elsewhere').rds) == ['grand']\n"
+    )
+    paths = os.pathsep.join([str(tmp_path), str(Path(__file__).parent.parent)])
+    environment = {**os.environ, "PYTHONPATH": paths}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
 
 
 def test_verify_finds_strays(folder: Path) -> None:
