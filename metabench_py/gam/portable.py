@@ -23,6 +23,9 @@ FORMAT = "additive cubic B-splines"
 FORMAT_VERSION = 1
 DEGREE = 3
 
+# Ends between pieces (n_pieces - 1,), origin of each piece, polynomial of each (4, n_pieces).
+_Pieces = tuple[Floats, Floats, Floats]
+
 
 @dataclass(frozen=True, eq=False)
 class SplineTerm:
@@ -70,51 +73,12 @@ class SplineTerm:
         return float(self.knots[len(self.coefficients)])
 
     @cached_property
-    def _pieces(self) -> tuple[Floats, Floats, Floats]:
-        """Ends between pieces, origin of each piece, its polynomial (4, n_pieces).
-
-        The derivatives of a B-spline are B-splines of lower degree on differenced
-        coefficients (de Boor 1978, chapter X); at a knot few of their basis functions are
-        left, so each piece's Taylor coefficients follow without a linear system.
-        """
-        t, c = self.knots, self.coefficients
-        n = len(c)
-        first = 3.0 * np.diff(c) / (t[4 : n + 3] - t[1:n])
-        second = 2.0 * np.diff(first) / (t[4 : n + 2] - t[2:n])
-        third = np.diff(second) / (t[4 : n + 1] - t[3:n])
-        j = np.arange(DEGREE, n)
-        x = t[j]
-        share = (x - t[j - 1]) / (t[j + 1] - t[j - 1])
-
-        def mix(a: Floats, b: Floats, weight: Floats) -> Floats:
-            return (1.0 - weight) * a + weight * b
-
-        value = mix(
-            mix(c[j - 3], c[j - 2], (x - t[j - 2]) / (t[j + 1] - t[j - 2])),
-            mix(c[j - 2], c[j - 1], (x - t[j - 1]) / (t[j + 2] - t[j - 1])),
-            share,
-        )
-        slope = mix(first[j - 3], first[j - 2], share)
-        inner = np.stack([value, slope, second[j - 3] / 2.0, third[j - 3] / 6.0])
-        # Value and slope at the right end start the straight line there.
-        h = t[n] - x[-1]
-        v, s, q, r = inner[:, -1]
-        left = np.array([value[0], slope[0], 0.0, 0.0])
-        right = np.array([v + h * (s + h * (q + h * r)), s + h * (2.0 * q + h * 3.0 * r), 0.0, 0.0])
-        ends = t[DEGREE : n + 1]
-        origins = np.concatenate([ends[:1], ends])
-        return ends, origins, np.column_stack([left, inner, right])
+    def _pieces(self) -> _Pieces:
+        return _pieces(self.knots[None], self.coefficients[None])[0]
 
     def evaluate(self, values: ArrayLike) -> Floats:
         """Value of the term, same shape as `values`; NaN where these are not finite."""
-        x = np.asarray(values, dtype=np.float64)
-        ends, origins, (value, slope, square, cube) = self._pieces
-        at = np.searchsorted(ends, x, side="right")
-        if not np.isfinite(x).all():
-            x = np.where(np.isfinite(x), x, np.nan)
-        h = x - origins[at]
-        result: Floats = value[at] + h * (slope[at] + h * (square[at] + h * cube[at]))
-        return result
+        return _evaluate(self._pieces, np.asarray(values, dtype=np.float64))
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -161,6 +125,19 @@ class PortableGam:
                 target=self.target,
             )
 
+    @cached_property
+    def _pieces(self) -> list[_Pieces]:
+        """Pieces of every term; made together where terms have one size, which is much faster."""
+        by_size: dict[int, list[int]] = {}
+        for i, term in enumerate(self.terms):
+            by_size.setdefault(len(term.coefficients), []).append(i)
+        made: dict[int, _Pieces] = {}
+        for members in by_size.values():
+            knots = np.stack([self.terms[i].knots for i in members])
+            coefficients = np.stack([self.terms[i].coefficients for i in members])
+            made.update(zip(members, _pieces(knots, coefficients), strict=True))
+        return [made[i] for i in range(len(self.terms))]
+
     @property
     def features(self) -> tuple[str, ...]:
         """Names of the predictors, in the order of the terms."""
@@ -186,16 +163,16 @@ class PortableGam:
         columns = feature_columns(features, self.features, self.target)
         n = len(columns[0]) if columns else 1
         score = np.full(n, self.intercept)
-        for term, values in zip(self.terms, columns, strict=True):
-            score += term.evaluate(values)
+        for pieces, values in zip(self._pieces, columns, strict=True):
+            score += _evaluate(pieces, values)
         return score
 
     def contributions(self, features: Mapping[str, ArrayLike]) -> dict[str, Floats]:
         """Give what each term adds to the intercept, in score points, shape (n,) by feature."""
         columns = feature_columns(features, self.features, self.target)
         return {
-            term.feature: term.evaluate(values)
-            for term, values in zip(self.terms, columns, strict=True)
+            name: _evaluate(pieces, values)
+            for name, pieces, values in zip(self.features, self._pieces, columns, strict=True)
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -232,6 +209,60 @@ class PortableGam:
             _keys(term, ("feature", "knots", "coefficients"), f"Term {number} of a portable GAM")
             terms.append(SplineTerm(term["feature"], term["knots"], term["coefficients"]))
         return cls(value["target"], value["intercept"], tuple(terms))
+
+
+def _pieces(t: Floats, c: Floats) -> list[_Pieces]:
+    """Polynomial pieces of splines of one size.
+
+    The derivatives of a B-spline are B-splines of lower degree on differenced coefficients (de
+    Boor 1978, chapter X); at a knot few of their basis functions are left, so each piece's
+    Taylor coefficients follow without a linear system.
+
+    Parameters
+    ----------
+    t
+        Knots, shape (n_splines, n + 4).
+    c
+        Coefficients, shape (n_splines, n).
+    """
+    n = c.shape[1]
+
+    def at(start: int) -> Floats:
+        """Knots from there on, one a piece."""
+        return t[:, start : start + n - DEGREE]
+
+    def mix(a: Floats, b: Floats, left: Floats, right: Floats) -> Floats:
+        weight = (at(3) - left) / (right - left)
+        return a + weight * (b - a)
+
+    first = 3.0 * np.diff(c) / (t[:, 4 : n + 3] - t[:, 1:n])
+    second = 2.0 * np.diff(first) / (t[:, 4 : n + 2] - t[:, 2:n])
+    third = np.diff(second) / (t[:, 4 : n + 1] - t[:, 3:n])
+    lower = mix(c[:, :-3], c[:, 1:-2], at(1), at(4))
+    value = mix(lower, mix(c[:, 1:-2], c[:, 2:-1], at(2), at(5)), at(2), at(4))
+    slope = mix(first[:, :-2], first[:, 1:-1], at(2), at(4))
+    inner = np.stack([value, slope, second[:, :-1] / 2.0, third / 6.0], axis=1)
+    # Value and slope at either end make the straight lines.
+    v, s, q, r = inner[:, :, -1].T
+    h = t[:, n] - t[:, n - 1]
+    lines = np.zeros((len(c), 4, n - 1))
+    lines[:, :, 1:-1] = inner
+    lines[:, :2, 0] = inner[:, :2, 0]
+    lines[:, 0, -1] = v + h * (s + h * (q + h * r))
+    lines[:, 1, -1] = s + h * (2.0 * q + h * 3.0 * r)
+    ends = t[:, DEGREE : n + 1]
+    origins = np.concatenate([ends[:, :1], ends], axis=1)
+    return list(zip(ends, origins, lines, strict=True))
+
+
+def _evaluate(pieces: _Pieces, x: Floats) -> Floats:
+    ends, origins, (value, slope, square, cube) = pieces
+    at = np.searchsorted(ends, x, side="right")
+    if not np.isfinite(x).all():
+        x = np.where(np.isfinite(x), x, np.nan)
+    h = x - origins[at]
+    result: Floats = value[at] + h * (slope[at] + h * (square[at] + h * cube[at]))
+    return result
 
 
 def feature_columns(
@@ -274,7 +305,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _vector(values: Any, where: str, name: str) -> Floats:
-    if isinstance(values, list | tuple) and not all(map(_is_number, values)):
+    # A set of types, because a bundle has thousands of numbers; True would pass as 1.
+    if isinstance(values, list | tuple) and not {type(v) for v in values} <= {int, float}:
         raise InputError(f"{where}: {name} must be numbers.")
     try:
         vector = np.array(values, dtype=np.float64)
