@@ -47,7 +47,8 @@ class ItemParameters:
             values = np.ascontiguousarray(getattr(self, name), dtype=np.float64)
             if values.shape != (n,) or not np.isfinite(values).all():
                 raise InputError(
-                    f"Item parameter {name} must be {n} finite numbers, one an item.", parameter=name
+                    f"Item parameter {name} must be {n} finite numbers, one an item.",
+                    parameter=name,
                 )
             object.__setattr__(self, name, values)
         bad = ~((self.g >= 0) & (self.g < self.u) & (self.u <= 1))

@@ -22,6 +22,8 @@ Criterion = Literal["MAP", "ML", "WLE"]
 # mirt searches within these bounds, and calls an ML estimate infinite beyond this SE.
 THETA_LIMIT = 20.0
 INFINITE_SE = 30.0
+# R's nlm stops on such a relative gradient, before it comes to the bound.
+_FLAT_GRADIENT = 1e-6
 _LONGEST_STEP = 0.25
 _MAX_ITERATIONS = 400
 _GRADIENT_TOLERANCE = 1e-9
@@ -58,18 +60,33 @@ def find_modes(
         theta[silent] = np.nan
         se[silent] = np.nan
     if criterion == "ML":
-        _mark_infinite(values, theta, se)
+        _mark_infinite(values, parameters, theta, se)
     return theta, se
 
 
-def _mark_infinite(values: NDArray[np.int8], theta: Floats, se: Floats) -> None:
-    """All wrong is -Inf, all right Inf, and so is what the search cannot pin down."""
+def _mark_infinite(
+    values: NDArray[np.int8], parameters: ItemParameters, theta: Floats, se: Floats
+) -> None:
+    """All wrong is -Inf, all right Inf, and so is what the data do not pin down.
+
+    A search that is still climbing at the upper bound stays there, with an infinite standard
+    error: mirt's forward differences leave the bounds there and give it no standard error to
+    tell; at the lower bound they do not.
+    """
     answered = (values != MISSING).any(axis=1)
-    theta[answered & (values != 1).all(axis=1)] = -np.inf
-    theta[answered & (values != 0).all(axis=1)] = np.inf
-    vague = np.isfinite(theta) & ((se > INFINITE_SE) | np.isnan(se))
+    vague = answered & ((se > INFINITE_SE) | np.isnan(se))
+    edge = np.flatnonzero(answered & (theta >= THETA_LIMIT))
+    if edge.size:
+        there = _objective(values[edge], parameters, theta[edge], "ML")
+        relative = np.abs(there.gradient) * THETA_LIMIT / np.maximum(np.abs(there.value), 1.0)
+        vague[edge] = relative <= _FLAT_GRADIENT
+        se[edge] = np.inf
     theta[vague] = np.copysign(np.inf, theta[vague])
-    se[np.isinf(theta)] = np.inf
+    se[vague] = np.inf
+    for wrong, infinite in ((1, -np.inf), (0, np.inf)):
+        extreme = answered & (values != wrong).all(axis=1)
+        theta[extreme] = infinite
+        se[extreme] = np.inf
 
 
 def _ascend(
@@ -137,6 +154,11 @@ def _objective(
     logit = np.multiply.outer(theta, a1)
     logit += parameters.d
     np.clip(logit, -LOGIT_LIMIT, LOGIT_LIMIT, out=logit)
+    if criterion != "WLE" and not parameters.g.any() and (parameters.u == 1).all():
+        value, gradient, curvature = _two_parameters(values, a1, logit)
+        if criterion == "MAP":
+            _add_prior(theta, value, gradient, curvature)
+        return _Point(value, gradient, curvature)
     odds = np.exp(np.negative(logit, out=logit), out=logit)
     share = 1.0 / (1.0 + odds)
     rest = np.multiply(odds, share, out=odds)
@@ -155,13 +177,37 @@ def _objective(
     gradient = relative.sum(axis=1)
     curvature = (sign * bend / observed).sum(axis=1) - np.einsum("ij,ij->i", relative, relative)
     if criterion == "MAP":
-        value -= 0.5 * theta**2
-        gradient -= theta
-        curvature -= 1.0
+        _add_prior(theta, value, gradient, curvature)
     elif criterion == "WLE":
         third = (a1**3 * span) * (share * rest) * (1.0 - 6.0 * share * rest)
         _add_information(values, right, wrong, slope, bend, third, value, gradient, curvature)
     return _Point(value, gradient, curvature)
+
+
+def _two_parameters(
+    values: NDArray[np.int8], a1: Floats, logit: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """Log-likelihood and derivatives of the 2PL, where the general ones simplify."""
+    answered = values != MISSING
+    # The logit is clipped, so this does not overflow.
+    odds = np.exp(logit)
+    rest = 1.0 / (1.0 + odds)
+    share = odds * rest
+    residual = values - share
+    weight = share * rest
+    value = np.where(values == 1, logit, 0.0)
+    value -= np.log1p(odds, out=odds)
+    if not answered.all():
+        for part in (residual, weight, value):
+            part[~answered] = 0.0
+    return value.sum(axis=1), residual @ a1, -(weight @ a1**2)
+
+
+def _add_prior(theta: Floats, value: Floats, gradient: Floats, curvature: Floats) -> None:
+    """Add the log of the standard normal prior, without its constant."""
+    value -= 0.5 * theta**2
+    gradient -= theta
+    curvature -= 1.0
 
 
 def _add_information(

@@ -99,9 +99,7 @@ def score_distribution(right: Floats) -> Floats:
     return table
 
 
-def eap_sum(
-    values: NDArray[np.int8], parameters: ItemParameters
-) -> tuple[Floats, Floats]:
+def eap_sum(values: NDArray[np.int8], parameters: ItemParameters) -> tuple[Floats, Floats]:
     """Posterior mean and sd of theta given the number of right answers, shape (n_llms,).
 
     With missing answers the sum score is over each LLM's answered items.

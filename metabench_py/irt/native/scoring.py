@@ -13,9 +13,7 @@ from metabench_py.irt.native.quadrature import eap, eap_sum
 from metabench_py.responses import ResponseMatrix
 
 
-def score(
-    responses: ResponseMatrix, parameters: ItemParameters, method: ScoreMethod
-) -> Abilities:
+def score(responses: ResponseMatrix, parameters: ItemParameters, method: ScoreMethod) -> Abilities:
     """Estimate abilities; matches ``mirt::fscores`` on response patterns.
 
     Parameters
