@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# The fixture `record` of the parity tests, and the table at the end of the run.
+pytest_plugins = ["parity.report"]
+
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"
 
