@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "reconstruct": "metabench_py.reconstruct",
+    "reconstruct": "metabench_py.reconstruction",
     "load_bundle": "metabench_py.bundle",
     "ResponseMatrix": "metabench_py.responses",
 }
@@ -21,7 +21,7 @@ __all__ = ["ResponseMatrix", "__version__", "load_bundle", "reconstruct"]
 
 if TYPE_CHECKING:
     from metabench_py.bundle import load_bundle
-    from metabench_py.reconstruct import reconstruct
+    from metabench_py.reconstruction import reconstruct
     from metabench_py.responses import ResponseMatrix
 
 

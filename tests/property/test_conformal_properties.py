@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from metabench_py.bundle.schema import ErrorTable
-from metabench_py.reconstruct.conformal import ConformalInterval
+from metabench_py.reconstruction.conformal import ConformalInterval
 
 scores = st.floats(0, 100, allow_subnormal=False)
 errors = st.floats(-100, 100, allow_subnormal=False)

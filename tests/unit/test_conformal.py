@@ -9,7 +9,7 @@ import pytest
 
 from metabench_py.bundle.schema import ErrorTable
 from metabench_py.errors import InputError
-from metabench_py.reconstruct.conformal import ConformalInterval
+from metabench_py.reconstruction.conformal import ConformalInterval
 
 
 def uniform_errors(n: int, seed: int = 0) -> ErrorTable:

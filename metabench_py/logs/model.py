@@ -1,0 +1,172 @@
+"""Reads the six logs of one model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metabench_py.benchmarks import BENCHMARKS, TITLES, Benchmark, Version, task_name
+from metabench_py.errors import LogError
+from metabench_py.logs.find import ModelLogs
+from metabench_py.logs.names import LogName
+from metabench_py.logs.reader import Key, item_lookup, read_log
+from metabench_py.responses import MISSING
+
+_NAMED = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """What is read of one benchmark: its items in the bundle's order, and the metric."""
+
+    items: tuple[str, ...]
+    metric: str
+    lookup: Mapping[Key, int]
+
+    @classmethod
+    def of(cls, benchmark: Benchmark, items: tuple[str, ...], metric: str) -> Wanted:
+        """Prepare the look-up of the items once for many models."""
+        return cls(items, metric, item_lookup(benchmark, items))
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Where a benchmark's responses come from."""
+
+    log: LogName
+    metric: str
+    filter: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class ModelResponses:
+    """One model's responses.
+
+    Attributes
+    ----------
+    values
+        For each benchmark int8, shape (n_items,): 1, 0, or -1 where not answered.
+    flags
+        (name, detail) of what the reader should know.
+    """
+
+    model: str
+    version: Version
+    permuted: bool
+    values: dict[Benchmark, NDArray[np.int8]]
+    sources: dict[Benchmark, Source]
+    flags: tuple[tuple[str, str], ...]
+
+
+def read_model(
+    found: ModelLogs,
+    wanted: Mapping[Benchmark, Wanted],
+    version: Version,
+    permuted: bool = False,
+    allow_missing: bool = False,
+) -> ModelResponses:
+    """Read the newest log of each benchmark.
+
+    Permuted runs take GSM8K, which has no permuted task, from the unpermuted log.
+
+    Raises
+    ------
+    LogError
+        A benchmark has no log of that version, a log is not usable, or it lacks items (unless
+        `allow_missing`, which still needs one answer a benchmark).
+    """
+    flags: list[tuple[str, str]] = []
+    values: dict[Benchmark, NDArray[np.int8]] = {}
+    sources: dict[Benchmark, Source] = {}
+    lacking: list[str] = []
+    for benchmark, log in _choose(found, version, permuted, flags).items():
+        want = wanted[benchmark]
+        read = read_log(log.path, benchmark, want.metric, want.items, want.lookup)
+        values[benchmark] = read.values
+        sources[benchmark] = Source(log, want.metric, read.filter)
+        if read.nan_items:
+            detail = f"{TITLES[benchmark]}: {len(read.nan_items)} items have NaN log-likelihoods"
+            flags.append(("nan-responses", f"{detail} and count as not answered"))
+        absent = np.flatnonzero(read.values == MISSING)
+        if not absent.size:
+            continue
+        named = ", ".join(want.items[i] for i in absent[:_NAMED])
+        named += " ..." if absent.size > _NAMED else ""
+        text = f"{TITLES[benchmark]} lacks {absent.size} of {len(want.items)} items ({named})"
+        if read.nan_items:
+            text += f", {len(read.nan_items)} of them because the model gave NaN"
+        if absent.size == len(want.items):
+            raise LogError(
+                f"{log.path}: no item has a usable answer; run lm-eval again.",
+                path=str(log.path),
+                line=None,
+            )
+        lacking.append(text)
+        flags.append(("missing-items", text))
+    if lacking and not allow_missing:
+        raise LogError(
+            f"{found.folder}: {'; '.join(lacking)}. Run lm-eval on all items, or give "
+            "--allow-missing to score with what is there, with wider intervals.",
+            path=str(found.folder),
+            line=None,
+        )
+    return ModelResponses(found.model, version, permuted, values, sources, tuple(flags))
+
+
+def _choose(
+    found: ModelLogs, version: Version, permuted: bool, flags: list[tuple[str, str]]
+) -> dict[Benchmark, LogName]:
+    chosen: dict[Benchmark, LogName] = {}
+    older = 0
+    for benchmark in BENCHMARKS:
+        shuffled = permuted and benchmark != "gsm8k"
+        logs = sorted(
+            (
+                log
+                for log in found.logs
+                if (log.benchmark, log.version, log.permuted) == (benchmark, version, shuffled)
+            ),
+            key=lambda log: log.time,
+        )
+        if logs:
+            chosen[benchmark] = logs[-1]
+            older += len(logs) - 1
+    if len(chosen) < len(BENCHMARKS):
+        _refuse_incomplete(found, version, permuted, set(chosen))
+    times = {log.time for b, log in chosen.items() if not (permuted and b == "gsm8k")}
+    if older:
+        flags.append(("older-logs", f"{older} older logs were left aside; the newest count"))
+    if len(times) > 1:
+        flags.append(
+            ("mixed-runs", f"the logs are of {len(times)} runs ({', '.join(sorted(times))})")
+        )
+    return chosen
+
+
+def _refuse_incomplete(
+    found: ModelLogs, version: Version, permuted: bool, chosen: set[Benchmark]
+) -> None:
+    absent = [b for b in BENCHMARKS if b not in chosen]
+    group = (
+        "metabench" + ("_secondary" if version == "B" else "") + ("_permute" if permuted else "")
+    )
+    there = sorted({(log.version, log.permuted) for log in found.logs})
+    if not chosen or (permuted and chosen == {"gsm8k"}):
+        kinds = ", ".join(f"version {v}{' permuted' if p else ''}" for v, p in there)
+        raise LogError(
+            f"{found.folder} has no logs of version {version}{' permuted' if permuted else ''}, "
+            f"only of {kinds}. Give the version as second argument, or run lm-eval on {group}.",
+            path=str(found.folder),
+            line=None,
+        )
+    tasks = ", ".join(task_name(b, version, permuted) for b in absent)
+    raise LogError(
+        f"{found.folder} lacks the log of {', '.join(TITLES[b] for b in absent)}; "
+        f"run lm-eval on {tasks} (the group {group} has all six).",
+        path=str(found.folder),
+        line=None,
+        benchmarks=absent,
+    )

@@ -1,0 +1,116 @@
+"""The result: one value that the table, JSON and CSV render.
+
+JSON schema 1, the keys of `Reconstruction.to_dict`:
+
+- ``schema``, ``model``, ``version``, ``permuted``
+- ``scores``: for ``grand`` and the six benchmarks ``score``, ``lower``, ``upper`` (0-100),
+  ``interval`` (conformal, local-rmse, theta), ``level`` (share of LLMs, null where the interval
+  claims none), ``percentile`` among the calibration LLMs (null where the bundle has none);
+  ``grand`` also ``subscore`` and ``linear_predictor``
+- ``abilities``: for each benchmark ``theta``, ``se``, ``method``, ``n_items``, ``n_answered``,
+  ``n_correct``, ``subscore``, ``linear_predictor``
+- ``flags``: objects of ``flag`` and ``detail``
+- ``logs``: for each benchmark ``file``, ``metric``, ``filter``; empty where there were no logs
+- ``engine``: ``irt`` and ``second_stage``; ``bundle``: ``name``, ``sha256``; ``software``: versions
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from metabench_py.benchmarks import BENCHMARKS, TARGETS, Benchmark, ScoreMethod, Target
+
+RESULT_SCHEMA = 1
+Interval = Literal["conformal", "local-rmse", "theta"]
+INTERVALS: tuple[Interval, ...] = get_args(Interval)
+
+
+@dataclass(frozen=True)
+class Score:
+    """A reconstructed score with its interval, in points of 0 to 100."""
+
+    score: float
+    lower: float
+    upper: float
+    interval: Interval
+    level: float | None
+    percentile: float | None
+
+
+@dataclass(frozen=True)
+class Ability:
+    """First stage of one benchmark.
+
+    Attributes
+    ----------
+    theta, se
+        Ability and its standard error, in standard deviations of the prior.
+    subscore
+        Right answers of those given, in percent.
+    linear_predictor
+        The full score by the linear model of the responses, in points.
+    """
+
+    theta: float
+    se: float
+    method: ScoreMethod
+    n_items: int
+    n_answered: int
+    n_correct: int
+    subscore: float
+    linear_predictor: float
+
+
+@dataclass(frozen=True)
+class Flag:
+    """Something that the reader of a result should know."""
+
+    flag: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """One LLM's reconstructed scores; see the module's text for the JSON."""
+
+    model: str
+    version: str
+    permuted: bool
+    scores: dict[Target, Score]
+    abilities: dict[Benchmark, Ability]
+    grand_subscore: float
+    grand_linear_predictor: float
+    flags: tuple[Flag, ...]
+    logs: dict[str, dict[str, str | None]]
+    engine: dict[str, str]
+    bundle: dict[str, str]
+    software: dict[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values; infinities and NaN, which JSON lacks, become null."""
+        scores = {t: {k: _json(v) for k, v in vars(self.scores[t]).items()} for t in TARGETS}
+        scores["grand"] |= {
+            "subscore": _json(self.grand_subscore),
+            "linear_predictor": _json(self.grand_linear_predictor),
+        }
+        return {
+            "schema": RESULT_SCHEMA,
+            "model": self.model,
+            "version": self.version,
+            "permuted": self.permuted,
+            "scores": scores,
+            "abilities": {
+                b: {k: _json(v) for k, v in vars(self.abilities[b]).items()} for b in BENCHMARKS
+            },
+            "flags": [vars(flag) for flag in self.flags],
+            "logs": self.logs,
+            "engine": self.engine,
+            "bundle": self.bundle,
+            "software": self.software,
+        }
+
+
+def _json(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
