@@ -1,0 +1,226 @@
+"""``metabench-py reconstruct``."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from metabench_py.benchmarks import VERSIONS
+from metabench_py.errors import InputError, MetabenchError
+from metabench_py.irt.engine import EngineName
+
+if TYPE_CHECKING:
+    from metabench_py.logs import ModelLogs
+    from metabench_py.reconstruction import Reconstruction
+    from metabench_py.reconstruction.api import LogReader
+    from metabench_py.reconstruction.reconstructor import Reconstructor
+
+Format = Literal["table", "json", "jsonl", "csv"]
+# What R's as.logical reads, as the original's third argument.
+_TRUTH = {
+    **dict.fromkeys(("T", "TRUE", "true", "True"), True),
+    **dict.fromkeys(("F", "FALSE", "false", "False"), False),
+}
+
+
+def reconstruct_command(
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="MODEL... [VER] [PER]", show_default=False)
+    ] = None,
+    everything: Annotated[
+        Path | None, typer.Option("--all", metavar="DIR", help="Every model under this folder.")
+    ] = None,
+    results: Annotated[Path, typer.Option("--results", help="lm-eval's output folder.")] = Path(
+        "harness-results"
+    ),
+    bundle: Annotated[
+        str | None,
+        typer.Option("--bundle", help="Folder or name; the installed one of VER if left out."),
+    ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Vouch for the bundle's .rds files.")
+    ] = False,
+    engine: Annotated[
+        EngineName, typer.Option("--engine", help="Who estimates abilities.")
+    ] = "auto",
+    second_stage: Annotated[
+        Literal["auto", "mgcv", "portable"],
+        typer.Option(
+            "--second-stage", help="Who predicts scores; portable is mgcv's fit without R."
+        ),
+    ] = "auto",
+    interval: Annotated[
+        Literal["conformal", "local-rmse", "theta"],
+        typer.Option("--interval", help="local-rmse and theta are the original's."),
+    ] = "conformal",
+    level: Annotated[
+        float, typer.Option("--level", help="Share of LLMs that a conformal interval holds.")
+    ] = 0.9,
+    se_factor: Annotated[
+        float, typer.Option("--se-factor", help="Standard errors of --interval theta.")
+    ] = 1.0,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option("--metric", help="Read another metric: acc, or arc=acc. Repeatable."),
+    ] = None,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Score although items lack an answer.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_jsonl: Annotated[
+        bool, typer.Option("--jsonl", help="Print one JSON object a line.")
+    ] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a row a score.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Write to this file instead (.json, .jsonl or .csv)."),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", help="Draw scores against the calibration LLMs (.png, .svg, .pdf)."),
+    ] = None,
+) -> None:
+    """Reconstruct the six benchmark scores and the grand score from lm-eval sample logs.
+
+    MODEL is a folder of logs, or its name in --results, or the model's id; "example" is one that
+    ships with the package. VER is A or B (the bundle's if left out), PER is T or F: read the runs
+    with permuted answer options.
+    """
+    from metabench_py.cli.render import render
+    from metabench_py.logs import find_all, find_model
+    from metabench_py.reconstruction.api import LogReader, open_bundle
+    from metabench_py.reconstruction.reconstructor import Reconstructor
+
+    names, version, permuted = split_arguments(list(arguments or []))
+    kind = _format(as_json, as_jsonl, as_csv, out)
+    if bool(names) == (everything is not None):
+        raise InputError("Name models, or give --all DIR (not both); see --help.")
+    if plot is not None:
+        from metabench_py.report.figures import check_plot
+
+        check_plot(plot, len(names) if everything is None else None)
+    loaded = open_bundle(bundle, version, trust)
+    reader = LogReader(loaded, permuted=permuted, metrics=metric or (), allow_missing=allow_missing)
+    one = everything is None and len(names) == 1
+    found: list[ModelLogs] = []
+    failures: list[tuple[str, MetabenchError]] = []
+    if everything is not None:
+        found = find_all(everything)
+    for name in names:
+        try:
+            found.append(find_model(name, results))
+        except MetabenchError as error:
+            if one:
+                raise
+            failures.append((name, error))
+    if one:
+        # Before R is started: what is wrong with the logs is told at once.
+        reader(found[0])
+    reconstructor = Reconstructor(
+        loaded,
+        engine=engine,
+        second_stage=second_stage,
+        interval=interval,
+        level=level,
+        se_factor=se_factor,
+    )
+    done: list[Reconstruction] = []
+    for name, result in _run(found, reader, reconstructor):
+        if isinstance(result, MetabenchError):
+            if one:
+                raise result
+            failures.append((name, result))
+        else:
+            done.append(result)
+    _say_flags(done, one)
+    if done:
+        _write(render(done, kind, one), out)
+    if plot is not None and done:
+        from metabench_py.report.figures import plot_scores
+
+        plot_scores(done, loaded, plot)
+        typer.echo(f"Wrote {plot}", err=True)
+    for name, failure in failures:
+        typer.echo(f"Error: {name}: {failure}", err=True)
+    if failures:
+        typer.echo(f"{len(failures)} of {len(failures) + len(done)} models failed.", err=True)
+        raise typer.Exit(1)
+
+
+def split_arguments(arguments: list[str]) -> tuple[list[str], str | None, bool]:
+    """Tell models from the original's trailing VER and PER.
+
+    Raises
+    ------
+    InputError
+        PER without VER.
+    """
+    permuted = False
+    version = None
+    rest = list(arguments)
+    if len(rest) > 1 and rest[-1] in _TRUTH:
+        permuted = _TRUTH[rest.pop()]
+        if len(rest) < 2 or rest[-1] not in VERSIONS:
+            raise InputError(
+                f"Before {arguments[-1]!r} (permuted or not) comes the version: MODEL A|B T|F."
+            )
+    if len(rest) > 1 and rest[-1] in VERSIONS:
+        version = rest.pop()
+    return rest, version, permuted
+
+
+def _format(as_json: bool, as_jsonl: bool, as_csv: bool, out: Path | None) -> Format:
+    kinds: tuple[tuple[bool, Format], ...] = (
+        (as_json, "json"),
+        (as_jsonl, "jsonl"),
+        (as_csv, "csv"),
+    )
+    asked = [kind for wanted, kind in kinds if wanted]
+    if len(asked) > 1:
+        raise InputError(f"Choose one of {', '.join('--' + kind for kind in asked)}.")
+    if asked:
+        return asked[0]
+    if out is None:
+        return "table"
+    for _, kind in kinds:
+        if out.suffix == f".{kind}":
+            return kind
+    raise InputError(f"--out {out}: end its name in .json, .jsonl or .csv, or say --json or --csv.")
+
+
+def _run(
+    found: list[ModelLogs], reader: LogReader, reconstructor: Reconstructor
+) -> Iterator[tuple[str, Reconstruction | MetabenchError]]:
+    from metabench_py.reconstruction.api import reconstruct_many
+
+    if len(found) < 2 or not sys.stderr.isatty():
+        yield from reconstruct_many(found, reader, reconstructor)
+        return
+    with typer.progressbar(found, label="Models", file=sys.stderr) as bar:
+        yield from reconstruct_many(bar, reader, reconstructor)
+
+
+def _say_flags(done: list[Reconstruction], one: bool) -> None:
+    if one:
+        for result in done:
+            for flag in result.flags:
+                typer.echo(f"Note ({flag.flag}): {flag.detail}", err=True)
+        return
+    counts = Counter(flag.flag for result in done for flag in result.flags)
+    for name, count in counts.items():
+        typer.echo(f"Note ({name}): {count} of {len(done)} models; details in --json", err=True)
+
+
+def _write(text: str, out: Path | None) -> None:
+    if out is None:
+        typer.echo(text)
+        return
+    from metabench_py.storage import write_text
+
+    write_text(out, text + "\n")
+    typer.echo(f"Wrote {out}", err=True)

@@ -1,0 +1,122 @@
+"""Results as text: tables for people, JSON and CSV for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+
+from metabench_py.benchmarks import BENCHMARKS, TARGETS, TITLES
+from metabench_py.reconstruction.result import Reconstruction, Score
+
+_INTERVAL = {
+    "conformal": "{level:g} % interval",
+    "local-rmse": "± local RMSE",
+    "theta": "theta ± SE",
+}
+
+
+def render(results: Sequence[Reconstruction], kind: str, one: bool) -> str:
+    """Render as ``table``, ``json``, ``jsonl`` or ``csv``; for `one` model JSON is an object."""
+    if kind == "csv":
+        return _csv(results)
+    if kind == "jsonl":
+        return "\n".join(json.dumps(r.to_dict(), ensure_ascii=False) for r in results)
+    if kind == "json":
+        value = results[0].to_dict() if one else [r.to_dict() for r in results]
+        return json.dumps(value, indent=2, ensure_ascii=False)
+    return _one(results[0]) if one else _many(results)
+
+
+def _one(result: Reconstruction) -> str:
+    n_items = sum(a.n_items for a in result.abilities.values())
+    n_answered = sum(a.n_answered for a in result.abilities.values())
+    answered = f"{n_items}" if n_answered == n_items else f"{n_answered} of {n_items}"
+    kind = result.scores["grand"]
+    head = _INTERVAL[kind.interval].format(level=100 * (kind.level or 0))
+    ranked = any(s.percentile is not None for s in result.scores.values())
+    rows = [("", "score", head, "percentile" if ranked else "", "theta", "se", "right")]
+    for target in TARGETS:
+        score = result.scores[target]
+        rank = "" if score.percentile is None else f"{score.percentile:.1f}"
+        row = (TITLES[target], f"{score.score:.1f}", _bounds(score), rank)
+        if target == "grand":
+            rows.append((*row, "", "", ""))
+        else:
+            ability = result.abilities[target]
+            right = f"{ability.n_correct}/{ability.n_answered}"
+            rows.append((*row, f"{ability.theta:.2f}", f"{ability.se:.2f}", right))
+    permuted = ", permuted" if result.permuted else ""
+    return "\n".join(
+        [
+            f"{result.model}  (metabench {result.version}{permuted}, {answered} items)",
+            "",
+            *_columns(rows),
+            "",
+            _made_by(result),
+        ]
+    )
+
+
+def _made_by(result: Reconstruction) -> str:
+    engine, software = result.engine, result.software
+    irt = f"mirt {software['mirt']}" if engine["irt"] == "mirt" else "the native engine"
+    second = (
+        f"mgcv {software['mgcv']}"
+        if engine["second_stage"] == "mgcv"
+        else "portable splines of mgcv"
+    )
+    r = f", R {software['R']}" if "R" in software else ""
+    return f"Abilities by {irt}, scores by {second}{r}; bundle {result.bundle['name']}."
+
+
+def _many(results: Sequence[Reconstruction]) -> str:
+    rows = [("model", *(TITLES[t] for t in TARGETS), "grand interval")]
+    for result in results:
+        scores = (f"{result.scores[t].score:.1f}" for t in TARGETS)
+        rows.append((result.model, *scores, _bounds(result.scores["grand"])))
+    return "\n".join(_columns(rows))
+
+
+def _bounds(score: Score) -> str:
+    return f"{score.lower:5.1f} to {score.upper:5.1f}"
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "   ".join(
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            if width
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _csv(results: Sequence[Reconstruction]) -> str:
+    score_keys = ("score", "lower", "upper", "interval", "level", "percentile")
+    ability_keys = (
+        "theta", "se", "method", "n_items", "n_answered", "n_correct", "subscore",
+        "linear_predictor",
+    )  # fmt: skip
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(("model", "version", "permuted", "target", *score_keys, *ability_keys))
+    for result in results:
+        value = result.to_dict()
+        for target in TARGETS:
+            score = value["scores"][target]
+            ability = value["abilities"][target] if target in BENCHMARKS else score
+            writer.writerow(
+                (
+                    result.model,
+                    result.version,
+                    result.permuted,
+                    target,
+                    *(score[key] for key in score_keys),
+                    *(ability.get(key) for key in ability_keys),
+                )
+            )
+    return stream.getvalue().rstrip("\n")
