@@ -58,10 +58,11 @@ def find_modes(
     for start in range(0, len(values), step):
         part = slice(start, start + step)
         theta[part], se[part] = _ascend(values[part], parameters, criterion)
-    inside = np.abs(theta) < THETA_LIMIT
+    silent = (values == MISSING).all(axis=1)
+    # Without an answer there is no search, but the prior's own mode.
+    inside = (np.abs(theta) < THETA_LIMIT) & ~silent
     theta[inside] -= 0.5 * _FORWARD_STEP * np.maximum(np.abs(theta[inside]), 1.0)
     if criterion != "MAP":
-        silent = (values == MISSING).all(axis=1)
         theta[silent] = np.nan
         se[silent] = np.nan
     if criterion == "ML":

@@ -18,8 +18,10 @@ NODES = 61
 # mirt starts MAP, ML and WLE from an EAP on a finer grid.
 START_NODES = 121
 LIMIT = 6.0
-# LLMs x nodes at once: 40 MB.
+# LLMs x nodes (or items, if these are more) at once: 40 MB.
 _CHUNK_CELLS = 5_000_000
+# A smaller sum of joint probabilities has lost digits to underflow.
+_UNDERFLOW = 1e-280
 
 
 @functools.cache
@@ -56,7 +58,7 @@ def eap(
 ) -> tuple[Floats, Floats]:
     """Posterior mean and sd of theta, both of shape (n_llms,)."""
     nodes, weights = grid(n_nodes)
-    step = max(1, _CHUNK_CELLS // n_nodes)
+    step = max(1, _CHUNK_CELLS // max(n_nodes, values.shape[1]))
     theta = np.empty(len(values))
     se = np.empty(len(values))
     for start in range(0, len(values), step):
@@ -105,17 +107,35 @@ def eap_sum(values: NDArray[np.int8], parameters: ItemParameters) -> tuple[Float
     With missing answers the sum score is over each LLM's answered items.
     """
     nodes, weights = grid(NODES)
-    right = probability(parameters, nodes)
+    right, wrong = probability(parameters, nodes), _wrong(parameters, nodes)
     answered = values != MISSING
     score = (values == 1).sum(axis=1)
     theta = np.empty(len(values))
     se = np.empty(len(values))
     for mask, members in _by_pattern(answered):
-        posterior = score_distribution(right[:, mask]) * weights
-        mean, sd = _moments(posterior, nodes)
-        theta[members] = mean[score[members]]
-        se[members] = sd[score[members]]
+        joint = score_distribution(right[:, mask])[score[members]] * weights
+        if (joint.sum(axis=1) < _UNDERFLOW).any():
+            # Thousands of items can make a score this unlikely at every node.
+            log_joint = _log_score_distribution(right[:, mask], wrong[:, mask])[score[members]]
+            log_joint += np.log(weights)
+            joint = np.exp(log_joint - log_joint.max(axis=1, keepdims=True))
+        theta[members], se[members] = _moments(joint, nodes)
     return theta, se
+
+
+def _log_score_distribution(right: Floats, wrong: Floats) -> Floats:
+    """Log of `score_distribution`, slower, without underflow."""
+    n_nodes, n_items = right.shape
+    log_right, log_wrong = np.log(right), np.log(wrong)
+    table = np.full((n_items + 1, n_nodes), -np.inf)
+    table[0] = 0.0
+    for item in range(n_items):
+        top = item + 1
+        table[1 : top + 1] = np.logaddexp(
+            table[1 : top + 1] + log_wrong[:, item], table[:top] + log_right[:, item]
+        )
+        table[0] += log_wrong[:, item]
+    return table
 
 
 def _by_pattern(
