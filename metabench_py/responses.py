@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,29 +36,29 @@ class ResponseMatrix:
     values: NDArray[np.int8]
 
     def __post_init__(self) -> None:
-        values = np.ascontiguousarray(self.values, dtype=np.int8)
-        if not np.array_equal(values, self.values):
+        given = np.asarray(self.values)
+        if given.dtype.kind not in "biuf":
             raise ResponseError("Responses must be whole numbers: 1 right, 0 wrong, -1 missing.")
-        object.__setattr__(self, "values", values)
-        if values.shape != (len(self.llms), len(self.items)):
+        if given.shape != (len(self.llms), len(self.items)):
             raise ResponseError(
-                f"The matrix is {values.shape}, but there are {len(self.llms)} LLM names and "
+                f"The matrix is {given.shape}, but there are {len(self.llms)} LLM names and "
                 f"{len(self.items)} item ids."
             )
         for what, names in (("LLM", self.llms), ("item", self.items)):
             if len(set(names)) != len(names):
-                seen: set[str] = set()
-                twice = next(n for n in names if n in seen or seen.add(n))
+                twice = Counter(names).most_common(1)[0][0]
                 raise ResponseError(f"The {what} {twice!r} occurs twice; keep one of them.")
-        bad = np.argwhere((values < MISSING) | (values > 1))
+        # Before the cast, which would turn NaN and 257 into answers.
+        bad = np.argwhere((given != 1) & (given != 0) & (given != MISSING))
         if bad.size:
             row, column = bad[0]
             raise ResponseError(
                 f"LLM {self.llms[row]!r}, item {self.items[column]!r}: "
-                f"{values[row, column]} is neither 0, 1 nor missing.",
+                f"{given[row, column]} is neither 1 (right), 0 (wrong) nor -1 (missing).",
                 row=self.llms[row],
                 item=self.items[column],
             )
+        object.__setattr__(self, "values", np.ascontiguousarray(given, dtype=np.int8))
 
     @property
     def n_llms(self) -> int:
@@ -126,6 +127,13 @@ class ResponseMatrix:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        if "name" in self.items:
+            raise ResponseError(
+                f"{path}: an item is called 'name', which is the column of the LLMs' names; "
+                "rename the item.",
+                path=str(path),
+                item="name",
+            )
         columns = {"name": pa.array(self.llms, pa.string())}
         for j, item in enumerate(self.items):
             column = self.values[:, j]
@@ -139,14 +147,24 @@ def _load_parquet(path: Path) -> ResponseMatrix:
     import pyarrow.parquet as pq
 
     try:
+        column, times = Counter(pq.read_schema(path).names or [""]).most_common(1)[0]
+        if times > 1:
+            raise ResponseError(f"the column {column!r} occurs twice; keep one.", item=column)
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
-        raise ResponseError(f"{path}: not a readable Parquet file ({error}).") from error
+        raise ResponseError(
+            f"{path}: not a readable Parquet file ({_first_line(error)})."
+        ) from error
     key = next((c for c in _NAME_COLUMNS if c in table.column_names), None)
     if key is None:
         raise ResponseError(
             f"{path}: no column 'name' or 'llm' with the LLMs' names; "
             f"the first columns are {', '.join(table.column_names[:3])}."
+        )
+    if table.column(key).null_count:
+        row = table.column(key).to_pylist().index(None) + 1
+        raise ResponseError(
+            f"row {row}: no name in the column {key!r}; name it or drop it.", row=row
         )
     names = tuple(str(n) for n in table.column(key).to_pylist())
     items = tuple(c for c in table.column_names if c != key)
@@ -176,19 +194,29 @@ def _load_csv(path: Path) -> ResponseMatrix:
     import pandas as pd
 
     try:
-        long = pd.read_csv(path, dtype={"source": str, "item": str}, keep_default_na=False,
-                           na_values={"correct": ["", "NA", "NaN"]})
+        long = pd.read_csv(
+            path,
+            dtype={"source": str, "item": str},
+            keep_default_na=False,
+            na_values={"correct": ["", "NA", "NaN"]},
+        )
     except (ValueError, OSError) as error:
-        raise ResponseError(f"{path}: not a readable CSV ({error}).") from error
+        raise ResponseError(f"{path}: not a readable CSV ({_first_line(error)}).") from error
     absent = [c for c in ("source", "item", "correct") if c not in long.columns]
     if absent:
         raise ResponseError(f"{path}: no column {absent[0]!r}; needs source, item, correct.")
+    for column, what in (("source", "LLM"), ("item", "item")):
+        unnamed = long[column].isna() | (long[column] == "")
+        if unnamed.any():
+            line = int(np.argmax(unnamed.to_numpy())) + 2
+            raise ResponseError(f"line {line}: the {what}'s name is empty.", row=line)
     correct = pd.to_numeric(long["correct"], errors="coerce")
     bad = long["correct"].notna() & ~correct.isin([0, 1])
     if bad.any():
         line = int(np.argmax(bad.to_numpy())) + 2
         raise ResponseError(
-            f"line {line}: {long['correct'].iloc[line - 2]!r} is neither 0, 1 nor empty.", row=line
+            f"line {line}: {str(long['correct'].iloc[line - 2])!r} is neither 0, 1 nor empty.",
+            row=line,
         )
     twice = long.duplicated(["source", "item"])
     if twice.any():
@@ -204,3 +232,7 @@ def _load_csv(path: Path) -> ResponseMatrix:
     values = np.full((len(names), len(items)), MISSING, dtype=np.int8)
     values[rows, columns] = correct.fillna(MISSING).astype(np.int8)
     return ResponseMatrix(tuple(names), tuple(items), values)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
