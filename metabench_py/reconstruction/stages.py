@@ -38,7 +38,11 @@ class FirstStage:
 
     def features(self, theta_shift: float = 0.0) -> dict[str, Floats]:
         """Join the second stage's predictors, every theta moved by so many standard errors."""
-        theta = {b: a.theta + theta_shift * a.se for b, a in self.abilities.items()}
+        theta = {b: a.theta for b, a in self.abilities.items()}
+        if theta_shift:
+            # An infinite ability has an infinite standard error; their difference is NaN.
+            with np.errstate(invalid="ignore"):
+                theta = {b: a.theta + theta_shift * a.se for b, a in self.abilities.items()}
         return join_features(theta, self.linear, self.subscore)
 
 

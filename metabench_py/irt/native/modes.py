@@ -27,6 +27,9 @@ _FLAT_GRADIENT = 1e-6
 # R's nlm differentiates forward, by this step times max(|theta|, 1), so mirt's estimates lie
 # half a step below the mode. At the edge of a steep GAM the third decimal of a score shows it.
 _FORWARD_STEP = 1e-6
+# Its second derivatives are of the points ahead, one such step times max(theta, 1) from each other,
+# so that they hold for one step ahead of the mode.
+_HESSIAN_STEP = 1e-4
 _LONGEST_STEP = 0.25
 _MAX_ITERATIONS = 400
 _GRADIENT_TOLERANCE = 1e-9
@@ -100,7 +103,6 @@ def _ascend(
 ) -> tuple[Floats, Floats]:
     theta, _ = eap(values, parameters, START_NODES)
     at = _objective(values, parameters, theta, criterion)
-    curvature = at.curvature.copy()
     active = np.arange(len(values))
     for _ in range(_MAX_ITERATIONS):
         step = _newton_step(at)
@@ -112,7 +114,8 @@ def _ascend(
         theta[active], at = _climb(
             values[active], parameters, criterion, theta[active], step[moving], at
         )
-        curvature[active] = at.curvature
+    beyond = theta + _HESSIAN_STEP * np.maximum(theta, 1.0)
+    curvature = _objective(values, parameters, beyond, criterion).curvature
     with np.errstate(invalid="ignore", divide="ignore"):
         se = 1.0 / np.sqrt(-curvature)
     return theta, se

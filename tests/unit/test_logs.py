@@ -1,0 +1,284 @@
+"""Finding and reading sample logs; every kind of bad log has its message."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.bundles import tiny_draft
+from helpers.logs import log_path, rows, write_model, write_rows
+
+from metabench_py.benchmarks import BENCHMARKS
+from metabench_py.bundle import Bundle, load_bundle
+from metabench_py.bundle.write import write_bundle
+from metabench_py.errors import LogError, ModelNotFoundError
+from metabench_py.logs import find_all, find_model, read_model
+from metabench_py.logs.model import ModelResponses, Wanted
+from metabench_py.logs.names import folder_name, parse_log_name
+from metabench_py.logs.reader import read_log
+from metabench_py.logs.reduce import reduce_log
+
+ITEMS = ("7", "17", "27")
+GOOD = dict(zip(ITEMS, (1, 0, 1), strict=True))
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    out = tmp_path_factory.mktemp("bundle") / "tiny"
+    return load_bundle(write_bundle(replace(tiny_draft(), version="B"), out))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "results" / "org__model"
+
+
+def wanted(bundle: Bundle) -> dict[Any, Wanted]:
+    models = bundle.benchmarks
+    return {b: Wanted.of(b, models[b].parameters.items, models[b].metric) for b in BENCHMARKS}
+
+
+def read(bundle: Bundle, folder: Path, **options: Any) -> ModelResponses:
+    return read_model(find_model(str(folder), Path("absent")), wanted(bundle), "B", **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("samples_metabench_arc_2024-11-26T10-50-23.349203.jsonl", ("arc", "A", False)),
+        ("samples_metabench_arc_secondary_2024-11-26T10-50-23.349203.jsonl", ("arc", "B", False)),
+        ("samples_metabench_mmlu_permute_2025-01-02T03-04-05.6.jsonl", ("mmlu", "A", True)),
+        ("samples_metabench_arc_secondary_permute_2025-01-02T03:04:05.jsonl", ("arc", "B", True)),
+        ("samples_metabench_arc_tertiary_2024-11-26T10-50-23.349203.jsonl", None),
+        ("samples_metabench_arc_secondary_2024-11-26T10-50-23.349203.jsonl.bak", None),
+        ("samples_arc_challenge_2024-11-26T10-50-23.349203.jsonl", None),
+        ("results_2024-11-26T10-50-23.349203.json", None),
+    ],
+)  # fmt: skip
+def test_names(name: str, told: tuple[str, str, bool] | None) -> None:
+    log = parse_log_name(Path(name))
+    assert (log and (log.benchmark, log.version, log.permuted)) == told
+
+
+def test_folder_name() -> None:
+    assert folder_name("EleutherAI/pythia-14m") == "EleutherAI__pythia-14m"
+    assert folder_name(r"C:\models\x?*[1]") == "C__models__x__1__"
+
+
+def test_reads_answers_by_item_not_by_row(bundle: Bundle, folder: Path) -> None:
+    answers = write_model(folder, bundle)
+    result = read(bundle, folder)
+    assert result.model == "org__model"
+    assert result.flags == ()
+    for benchmark in BENCHMARKS:
+        np.testing.assert_array_equal(result.values[benchmark], answers[benchmark])
+    assert result.sources["gsm8k"].filter == "first row"
+
+
+def test_gsm8k_by_the_filter_s_name(tmp_path: Path) -> None:
+    strict = rows("arc", GOOD, filter="strict-match", exact_match=0.0)
+    flexible = rows("arc", GOOD, filter="flexible-extract", exact_match=1.0)
+    # Flexible first, so that taking the first row would be wrong.
+    path = write_rows(tmp_path / "log.jsonl", [*flexible, *strict])
+    result = read_log(path, "gsm8k", "exact_match", ITEMS)
+    assert result.filter == "strict-match"
+    assert result.values.tolist() == [0, 0, 0]
+
+
+def test_gsm8k_without_strict_match(tmp_path: Path) -> None:
+    path = write_rows(
+        tmp_path / "log.jsonl", rows("arc", GOOD, filter="flexible-extract", exact_match=1.0)
+    )
+    with pytest.raises(LogError, match=r"no rows of the filter 'strict-match', only of flexible"):
+        read_log(path, "gsm8k", "exact_match", ITEMS)
+
+
+def test_permuted_takes_gsm8k_from_the_plain_run(bundle: Bundle, folder: Path) -> None:
+    write_model(folder, bundle, 1)
+    permuted = write_model(folder, bundle, 2, permuted=True, time="2024-11-26T10-51-57.4")
+    for name in folder.glob("*gsm8k*51-57*"):
+        name.unlink()
+    result = read(bundle, folder, permuted=True)
+    np.testing.assert_array_equal(result.values["arc"], permuted["arc"])
+    assert not result.sources["gsm8k"].log.permuted
+    assert not result.sources["arc"].log.path.samefile(log_path(folder, "arc"))
+    # The plain run's GSM8K is meant, so it is no mixture.
+    assert result.flags == ()
+
+
+def test_newest_run_counts(bundle: Bundle, folder: Path) -> None:
+    write_model(folder, bundle, 1)
+    newer = write_model(folder, bundle, 2, time="2024-12-01T00-00-00.0")
+    result = read(bundle, folder)
+    np.testing.assert_array_equal(result.values["mmlu"], newer["mmlu"])
+    assert [flag for flag, _ in result.flags] == ["older-logs"]
+
+
+def test_mixed_runs_are_flagged(bundle: Bundle, folder: Path) -> None:
+    write_model(folder, bundle)
+    old = log_path(folder, "arc")
+    old.rename(log_path(folder, "arc", time="2024-12-01T00-00-00.0"))
+    assert [flag for flag, _ in read(bundle, folder).flags] == ["mixed-runs"]
+
+
+def test_wrong_version(bundle: Bundle, folder: Path) -> None:
+    for benchmark in BENCHMARKS:
+        write_rows(log_path(folder, benchmark, "A"), rows(benchmark, {"1": 1}))
+    with pytest.raises(LogError, match=r"no logs of version B, only of version A\. Give the"):
+        read(bundle, folder)
+    with pytest.raises(LogError, match="metabench_secondary_permute"):
+        read(bundle, folder, permuted=True)
+
+
+def test_missing_benchmark(bundle: Bundle, folder: Path) -> None:
+    write_model(folder, bundle)
+    log_path(folder, "hellaswag").unlink()
+    with pytest.raises(
+        LogError, match="lacks the log of HellaSwag; run lm-eval on metabench_hellaswag_secondary"
+    ):
+        read(bundle, folder)
+
+
+def test_missing_items(bundle: Bundle, folder: Path) -> None:
+    write_model(folder, bundle)
+    path = log_path(folder, "arc")
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[2:]))
+    with pytest.raises(LogError, match=r"ARC lacks 2 of 5 items \(.*--allow-missing"):
+        read(bundle, folder)
+    result = read(bundle, folder, allow_missing=True)
+    assert (result.values["arc"] == -1).sum() == 2
+    assert [flag for flag, _ in result.flags] == ["missing-items"]
+
+
+def test_nan_outputs_count_as_missing(bundle: Bundle, folder: Path) -> None:
+    write_model(folder, bundle)
+    path = log_path(folder, "truthfulqa")
+    values = [json.loads(line) for line in path.read_text().splitlines()]
+    values[0]["resps"] = [["nan", "False"]]
+    values[1]["filtered_resps"] = [[float("nan"), False]]
+    write_rows(path, values)
+    with pytest.raises(LogError, match="2 of them because the model gave NaN"):
+        read(bundle, folder)
+    result = read(bundle, folder, allow_missing=True)
+    assert [flag for flag, _ in result.flags] == ["nan-responses", "missing-items"]
+
+
+def test_nan_everywhere_is_refused(bundle: Bundle, folder: Path) -> None:
+    write_model(folder, bundle)
+    items = bundle.benchmarks["truthfulqa"].parameters.items
+    broken = rows("truthfulqa", dict.fromkeys(items, 1), resps=[["nan", "False"]])
+    write_rows(log_path(folder, "truthfulqa"), broken)
+    with pytest.raises(LogError, match="no item has a usable answer"):
+        read(bundle, folder, allow_missing=True)
+
+
+def _lines(*values: Any) -> bytes:
+    return b"".join(json.dumps(value).encode() + b"\n" for value in values)
+
+
+ROWS = rows("arc", GOOD)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (_lines(*ROWS)[:-20], "line 3: the last line is cut off"),
+        (_lines(*ROWS[:2]) + b"{oops}\n", r"line 3: not JSON \("),
+        (b"\x7fELF\0\0\0", "line 1: binary content"),
+        (_lines(*ROWS).decode().encode("utf-16"), "line 1: binary content"),
+        (_lines(ROWS[0]) + b'{"a": "\xff"}\n', "line 2: not UTF-8"),
+        (b"[1, 2]\n", "line 1: not a JSON object"),
+        (b"[" * 100_000 + b"\n", "line 1: (JSON nested too deeply|not JSON)"),
+        (_lines({"doc": {"id": 3}, "acc": 1}), r"line 1: no doc\.metabench_idx"),
+        (_lines({"doc": {"metabench_idx": [7]}, "acc": 1}), "is not in the bundle"),
+        (_lines(*ROWS, *rows("arc", {"8": 1})), "line 4: item '8' is not in the bundle"),
+        (_lines(*ROWS, ROWS[1]), "line 4: item '17' occurs a second time"),
+        (_lines(ROWS[0] | {"acc": 0.5}), "line 1: item '7': acc is '0.5', neither 0 nor 1"),
+        (_lines(ROWS[0] | {"acc": [1]}), "neither 0 nor 1"),
+        (_lines(ROWS[0] | {"acc": float("nan")}), "line 1: item '7': acc is NaN"),
+        (_lines({"doc": {"metabench_idx": 7}, "exact_match": 1}), "no metric 'acc'; it has exact_"),
+        (_lines({"doc": {"metabench_idx": 7}}), "no metric 'acc'; it has no metrics"),
+        (_lines({"doc": {"metabench_idx": 7}, "bypass": 999}), "--predict_only"),
+    ],
+)
+def test_bad_logs(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(LogError, match=message) as caught:
+        read_log(path, "arc", "acc", ITEMS)
+    assert str(path) in str(caught.value)
+    assert caught.value.facts["path"] == str(path)
+
+
+def test_harmless_oddities(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + _lines(*ROWS).replace(b"\n", b"\r\n") + b"\n")
+    assert read_log(path, "arc", "acc", ITEMS).values.tolist() == [1, 0, 1]
+
+
+def test_a_folder_in_place_of_a_log(tmp_path: Path) -> None:
+    with pytest.raises(LogError, match="cannot be read"):
+        read_log(tmp_path, "arc", "acc", ITEMS)
+
+
+def test_endless_line_is_refused_without_reading_it_whole(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    with path.open("wb") as stream:
+        stream.write(b'{"a": "')
+        stream.seek(10 << 30)
+        stream.write(b'"}\n')
+    with pytest.raises(LogError, match="line 1: longer than 64 MiB"):
+        read_log(path, "arc", "acc", ITEMS)
+
+
+def test_near_names(bundle: Bundle, folder: Path) -> None:
+    write_model(folder, bundle)
+    results = folder.parent
+    with pytest.raises(ModelNotFoundError, match=r"did you mean org__model\?"):
+        find_model("org__modle", results)
+    with pytest.raises(ModelNotFoundError, match=r"did you mean org__model\?"):
+        find_model("Model", results)
+    with pytest.raises(ModelNotFoundError, match="there are: org__model"):
+        find_model("zzz", results)
+    with pytest.raises(ModelNotFoundError, match="nor a results folder"):
+        find_model("zzz", results / "absent")
+    assert find_model("org/model", results).folder == folder
+
+
+def test_folders_without_logs_or_with_many(bundle: Bundle, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    with pytest.raises(ModelNotFoundError, match="holds no metabench sample logs"):
+        find_model("org__model", folder.parent)
+    with pytest.raises(ModelNotFoundError, match="No metabench sample logs"):
+        find_all(folder.parent)
+    with pytest.raises(ModelNotFoundError, match="is not a folder"):
+        find_all(folder.parent / "absent")
+    write_model(folder, bundle)
+    write_model(folder.parent / "other", bundle)
+    with pytest.raises(ModelNotFoundError, match=r"logs of 2 models: org__model, other\."):
+        find_model(str(folder.parent), Path("absent"))
+    assert [found.model for found in find_all(folder.parent)] == ["org__model", "other"]
+
+
+def test_reduced_log_reads_the_same(bundle: Bundle, folder: Path, tmp_path: Path) -> None:
+    write_model(folder, bundle)
+    for path in sorted(folder.iterdir()):
+        reduce_log(path, tmp_path / "reduced" / path.name)
+    plain, reduced = read(bundle, folder), read(bundle, tmp_path / "reduced")
+    for benchmark in BENCHMARKS:
+        np.testing.assert_array_equal(plain.values[benchmark], reduced.values[benchmark])
+    assert "resps" not in (tmp_path / "reduced" / path.name).read_text()
+
+
+def test_reducing_something_else_leaves_nothing(tmp_path: Path) -> None:
+    source = tmp_path / "notes.txt"
+    source.write_text("hello\n")
+    with pytest.raises(LogError, match="line 1: not a row"):
+        reduce_log(source, tmp_path / "out.jsonl")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["notes.txt"]
