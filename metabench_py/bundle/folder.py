@@ -17,6 +17,7 @@ MANIFEST = "manifest.json"
 ITEMS = "items.parquet"
 ERRORS = "errors.parquet"
 POPULATION = "population.parquet"
+LICENCE = "LICENSE.md"
 REQUIRED = (ITEMS, ERRORS, *(f"gam/{t}.json" for t in TARGETS))
 
 _MANIFEST_LIMIT = 4 << 20

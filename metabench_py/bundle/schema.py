@@ -117,6 +117,8 @@ class BundleDraft:
         Stripped R fits to copy into the bundle, by target; may be empty.
     population
         May be empty; each array has the shape of `population_levels`.
+    licence_text
+        Goes into the bundle as ``LICENSE.md``; None: no such file.
     """
 
     name: str
@@ -130,6 +132,7 @@ class BundleDraft:
     rds: dict[Target, Path] = field(default_factory=dict)
     population: dict[Target, Floats] = field(default_factory=dict)
     population_levels: Floats = field(default_factory=lambda: np.empty(0))
+    licence_text: str | None = None
 
 
 __all__ = [

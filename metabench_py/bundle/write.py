@@ -11,7 +11,7 @@ import numpy as np
 
 import metabench_py
 from metabench_py.benchmarks import BENCHMARKS, TARGETS
-from metabench_py.bundle.folder import ERRORS, ITEMS, MANIFEST, POPULATION
+from metabench_py.bundle.folder import ERRORS, ITEMS, LICENCE, MANIFEST, POPULATION
 from metabench_py.bundle.read import default_bundle_path
 from metabench_py.bundle.schema import (
     ERRORS_KINDS,
@@ -22,7 +22,7 @@ from metabench_py.bundle.schema import (
     ErrorTable,
 )
 from metabench_py.bundle.trust import pin_default_bundle
-from metabench_py.errors import BundleError
+from metabench_py.errors import BundleError, StorageError
 from metabench_py.irt.model import Floats
 from metabench_py.storage import atomic_folder, sha256
 
@@ -56,11 +56,7 @@ def write_bundle(draft: BundleDraft, out: Path, replace: bool = False) -> Path:
     """
     out = Path(out)
     _check(draft)
-    if replace and out.exists() and not (out / MANIFEST).is_file():
-        raise BundleError(
-            f"{out} exists and is not a bundle, so it is not replaced; choose another folder.",
-            path=str(out),
-        )
+    check_place(out, replace)
     with atomic_folder(out, replace=replace) as folder:
         (folder / "gam").mkdir()
         _write_items(folder / ITEMS, draft)
@@ -73,6 +69,8 @@ def write_bundle(draft: BundleDraft, out: Path, replace: bool = False) -> Path:
             if target in draft.rds:
                 shutil.copyfile(draft.rds[target], folder / f"gam/{target}.rds")
         (folder / "README.md").write_text(_readme(draft), encoding="utf-8")
+        if draft.licence_text is not None:
+            (folder / LICENCE).write_text(draft.licence_text, encoding="utf-8")
         files = sorted(p for p in folder.rglob("*") if p.is_file())
         hashes = {p.relative_to(folder).as_posix(): sha256(p) for p in files}
         text = json.dumps(_manifest(draft, hashes), indent=2, ensure_ascii=False, allow_nan=False)
@@ -81,6 +79,29 @@ def write_bundle(draft: BundleDraft, out: Path, replace: bool = False) -> Path:
     if out.resolve() == default_bundle_path():
         pin_default_bundle(out)
     return out
+
+
+def check_place(out: Path, replace: bool) -> None:
+    """Check that a bundle may be written there, before the work of making it.
+
+    Raises
+    ------
+    BundleError
+        Something other than a bundle is there.
+    StorageError
+        A bundle is there (without `replace`).
+    """
+    if not out.exists():
+        return
+    if not (out / MANIFEST).is_file():
+        raise BundleError(
+            f"{out} exists and is not a bundle, so it is not replaced; choose another folder.",
+            path=str(out),
+        )
+    if not replace:
+        raise StorageError(
+            f"{out} exists already; choose another folder, or say --replace.", path=str(out)
+        )
 
 
 def _check(draft: BundleDraft) -> None:

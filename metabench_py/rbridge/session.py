@@ -9,18 +9,31 @@ from __future__ import annotations
 import os
 import threading
 import warnings
+from pathlib import Path
 from typing import Any
 
 from metabench_py.errors import RError, RUnavailableError
-from metabench_py.rbridge.locate import package_folder, r_home, r_scripts_folder
+from metabench_py.rbridge.locate import (
+    library_paths,
+    package_folder,
+    r_home,
+    r_scripts_folder,
+    rpy2_installed,
+    setup_script,
+)
 
 _CURE = (
-    "On Debian or Ubuntu: apt-get install r-base-core r-cran-mgcv libopenblas0-pthread; "
+    "On Debian or Ubuntu: apt-get install r-base-dev r-cran-mgcv libopenblas0-pthread; "
     "elsewhere install R 4.2 or later, then run: Rscript setup.R"
 )
 _INIT_OPTIONS = (
-    "metabench", "--quiet", "--no-save", "--no-restore", "--no-init-file", "--no-site-file",
-)  # fmt: skip
+    "metabench",
+    "--quiet",
+    "--no-save",
+    "--no-restore",
+    "--no-init-file",
+    "--no-site-file",
+)
 
 
 class RWarning(RuntimeWarning):
@@ -31,11 +44,11 @@ class _Session:
     """R, started; its scripts sourced into an environment of their own."""
 
     def __init__(self) -> None:
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-        home = r_home()
-        if home is None:
-            raise RUnavailableError(f"R is not installed, or not on the PATH. {_CURE}")
-        os.environ.setdefault("R_HOME", str(home))
+        home = _require_home()
+        # R with many BLAS threads beside our processes is slower; it reads these at its start.
+        for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+            os.environ.setdefault(variable, "1")
+        os.environ["R_HOME"] = str(home)
         try:
             import rpy2.rinterface as ri
             from rpy2.rinterface_lib import callbacks, embedded
@@ -45,23 +58,37 @@ class _Session:
             callbacks.consolewrite_print = _discard
             callbacks.consolewrite_warnerror = _discard
             ri.initr(interactive=False)
-        except Exception as error:  # noqa: BLE001 (rpy2 fails in many ways where R does not fit)
+        except Exception as error:
             raise RUnavailableError(
                 f"R is at {home}, but rpy2 could not load it ({type(error).__name__}: {error}). "
-                "Reinstall with the pinned rpy2-rinterface; `metabench-py doctor` says more."
+                "Have R's headers (apt-get install r-base-dev) and reinstall it for this R: "
+                "pip install --force-reinstall --no-cache-dir --no-deps rpy2-rinterface==3.6.5"
             ) from error
         self.ri = ri
         self.owner = threading.get_ident()
+        self.pid = os.getpid()
+        folder = r_scripts_folder()
+        files = [path for path in sorted(folder.glob("*.R")) if path.name != "setup.R"]
+        if not files:
+            raise RUnavailableError(
+                f"metabench-py's R functions are not in {folder}; reinstall metabench-py."
+            )
         base = ri.baseenv
         # The scripts see base R and loaded packages, not the user's workspace.
         self.scripts = base["new.env"](parent=ri.globalenv)
-        for path in sorted(r_scripts_folder().glob("*.R")):
-            if path.name != "setup.R":
+        try:
+            for path in files:
                 base["sys.source"](str(path), envir=self.scripts)
-        self.envelope = self.scripts["run_enveloped"]
+            self.envelope = self.scripts["run_enveloped"]
+        except (embedded.RRuntimeError, KeyError) as error:
+            raise RUnavailableError(
+                f"metabench-py's R functions in {folder} do not load ({error}); "
+                "reinstall metabench-py."
+            ) from error
 
 
 _session: _Session | None = None
+_failure: RUnavailableError | None = None
 _lock = threading.Lock()
 
 
@@ -69,20 +96,41 @@ def _discard(text: str) -> None:
     del text
 
 
+def _require_home() -> Path:
+    home = r_home()
+    if home is not None:
+        return home
+    named = os.environ.get("R_HOME")
+    where = f"R_HOME names {named}, where no R is" if named else "R is not installed or not on PATH"
+    raise RUnavailableError(f"{where}. {_CURE}")
+
+
 def _get_session() -> _Session:
-    global _session
+    global _failure, _session
     with _lock:
+        if _failure is not None:
+            # R starts once in a process, or not at all.
+            raise _failure
         if _session is None:
-            _session = _Session()
+            try:
+                _session = _Session()
+            except RUnavailableError as error:
+                _failure = error
+                raise
+    if _session.pid != os.getpid():
+        raise _not_ours("R was started before this process was forked; spawn workers, do not fork")
     if threading.get_ident() != _session.owner:
-        raise RError(
-            "R belongs to the thread that started it; call it from there, or use "
-            "metabench_py.rbridge.worker for work beside it.",
-            function=None,
-            r_class=None,
-            r_message=None,
-        )
+        raise _not_ours("R belongs to the thread that called it first; call it from there")
     return _session
+
+
+def _not_ours(reason: str) -> RError:
+    return RError(
+        f"{reason}, or use metabench_py.rbridge.worker.run_in_worker.",
+        function=None,
+        r_class=None,
+        r_message=None,
+    )
 
 
 def call(function: str, /, **arguments: Any) -> Any:
@@ -134,8 +182,16 @@ def call(function: str, /, **arguments: Any) -> Any:
 
 
 def has_package(name: str) -> bool:
-    """Tell whether R and this package are installed; starts no R in this process."""
-    return r_home() is not None and package_folder(name) is not None
+    """Tell whether R, rpy2 and this R package are installed.
+
+    Looks on disk only, so it is cheap and starts no R; False once R failed to start here.
+    """
+    return (
+        _failure is None
+        and r_home() is not None
+        and rpy2_installed()
+        and package_folder(name) is not None
+    )
 
 
 def r_version() -> str:
@@ -159,12 +215,22 @@ def require_package(name: str) -> None:
     RUnavailableError
         R or the package is absent.
     """
-    if r_home() is None:
-        raise RUnavailableError(f"R is not installed, or not on the PATH. {_CURE}")
-    if not has_package(name):
-        cure = (
-            "It comes from CRAN: run `Rscript setup.R`, or use --engine native."
-            if name == "mirt"
-            else f"On Debian or Ubuntu: apt-get install r-cran-{name.lower()}; elsewhere: Rscript setup.R"
+    _require_home()
+    if not rpy2_installed():
+        raise RUnavailableError(
+            "Python's rpy2 is absent: pip install rpy2==3.6.5 rpy2-rinterface==3.6.5 "
+            "(it compiles against R, so have R and its headers first)."
         )
-        raise RUnavailableError(f"R has no package {name!r}. {cure}", package=name)
+    if package_folder(name) is None:
+        cure = (
+            f"It comes from CRAN: run `Rscript {setup_script()}`, or use the native engine."
+            if name == "mirt"
+            else f"On Debian or Ubuntu: apt-get install r-cran-{name.lower()}; "
+            f"elsewhere: Rscript {setup_script()}"
+        )
+        looked = ", ".join(str(path) for path in library_paths())
+        raise RUnavailableError(
+            f"R has no package {name!r} (looked in {looked}). {cure}", package=name
+        )
+    if _failure is not None:
+        raise _failure

@@ -1,7 +1,8 @@
 """The M-step's search: one variable-metric minimisation over all items.
 
-Nash (1979), Compact Numerical Methods for Computers, algorithm 21: inverse Hessian by the BFGS
-formula from the identity, backtracking without a curvature condition, restarts from the identity.
+Nash (1979), Compact Numerical Methods for Computers, algorithm 21: BFGS from the identity,
+backtracking without a curvature condition, restarts from the identity. The inverse Hessian is
+kept as its few updates (Nocedal 1980), which gives the same directions in a fraction of the time.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ _ARMIJO = 1e-4
 _RELATIVE_TOLERANCE = 1.4901161193847656e-8
 # A coordinate that a step changes by less than one part in 1e15 of this has not moved.
 _OFFSET = 10.0
+# Nodes that fewer than this many LLMs are expected at say nothing.
+_NEGLIGIBLE = 1e-14
 
 
-@njit(cache=True)
 def minimise(
     start: Floats, size: int, nodes: Floats, right: Floats, wrong: Floats, max_iterations: int
 ) -> Floats:
@@ -34,31 +36,39 @@ def minimise(
     max_iterations
         Gradients at most.
     """
+    peopled = np.flatnonzero((right + wrong).sum(axis=0) > _NEGLIGIBLE)
+    part = slice(peopled[0], peopled[-1] + 1)
+    return _minimise(
+        start,
+        size,
+        np.ascontiguousarray(nodes[part]),
+        np.ascontiguousarray(right[:, part]).ravel(),
+        np.ascontiguousarray(wrong[:, part]).ravel(),
+        max_iterations,
+    )
+
+
+@njit(cache=True)
+def _minimise(
+    start: Floats, size: int, nodes: Floats, right: Floats, wrong: Floats, max_iterations: int
+) -> Floats:
     n = start.size
-    share = np.empty_like(right)
+    work = np.empty((4, right.size))
     x = start.copy()
     previous = np.empty(n)
     slope = np.empty(n)
-    change = np.empty(n)
-    step = np.empty(n)
-    inverse = np.empty((n, n))
-    best = value(x, size, nodes, right, wrong, share)
-    gradient(x, size, nodes, right, wrong, share, slope)
+    steps = np.empty((max_iterations, n))
+    changes = np.empty((max_iterations, n))
+    curvatures = np.empty(max_iterations)
+    known = 0
+    best = value(x, size, nodes, right, wrong, work)
     current = best
+    gradient(x, size, nodes, right, wrong, work, slope)
     gradients = 1
-    reset_at = 1
     while True:
-        if reset_at == gradients:
-            inverse[:] = 0.0
-            for i in range(n):
-                inverse[i, i] = 1.0
         previous[:] = x
-        change[:] = slope
-        _multiply(inverse, slope, step)
-        descent = 0.0
-        for i in range(n):
-            step[i] = -step[i]
-            descent += step[i] * slope[i]
+        step = _direction(slope, steps[:known], changes[:known], curvatures[:known])
+        descent = np.sum(step * slope)
         moved = False
         if descent < 0.0:
             length = 1.0
@@ -70,7 +80,7 @@ def minimise(
                     moved = moved or _OFFSET + x[i] != _OFFSET + previous[i]
                 if not moved:
                     break
-                current = value(x, size, nodes, right, wrong, share)
+                current = value(x, size, nodes, right, wrong, work)
                 accepted = current <= best + descent * length * _ARMIJO
                 if accepted:
                     break
@@ -82,51 +92,32 @@ def minimise(
                 best = current
             moved = accepted and enough
             if moved:
-                gradient(x, size, nodes, right, wrong, share, slope)
+                changes[known] = slope
+                gradient(x, size, nodes, right, wrong, work, slope)
                 gradients += 1
-                for i in range(n):
-                    step[i] *= length
-                    change[i] = slope[i] - change[i]
-                if not _update(inverse, step, change):
-                    reset_at = gradients
+                steps[known] = length * step
+                changes[known] = slope - changes[known]
+                curvatures[known] = np.sum(steps[known] * changes[known])
+                known = known + 1 if curvatures[known] > 0.0 else 0
         if not moved:
-            if reset_at == gradients:
+            if known == 0:
                 break
-            reset_at = gradients
+            known = 0
         if gradients >= max_iterations:
             break
-        if gradients - reset_at > 2 * n:
-            reset_at = gradients
+        if known > 2 * n:
+            known = 0
     return x
 
 
 @njit(cache=True)
-def _multiply(matrix: Floats, vector: Floats, result: Floats) -> None:
-    """Fill `result` with the product; row by row, so that the loop vectorises."""
-    result[:] = 0.0
-    for i in range(vector.size):
-        factor = vector[i]
-        for j in range(vector.size):
-            result[j] += factor * matrix[i, j]
-
-
-@njit(cache=True)
-def _update(inverse: Floats, step: Floats, change: Floats) -> bool:
-    """Update the inverse Hessian in place; False where the curvature is not positive."""
-    curvature = 0.0
-    for i in range(step.size):
-        curvature += step[i] * change[i]
-    if not curvature > 0.0:
-        return False
-    image = np.empty(step.size)
-    _multiply(inverse, change, image)
-    scale = 0.0
-    for i in range(step.size):
-        scale += image[i] * change[i]
-    scale = 1.0 + scale / curvature
-    for i in range(step.size):
-        for j in range(step.size):
-            inverse[i, j] += (
-                scale * step[i] * step[j] - step[i] * image[j] - image[i] * step[j]
-            ) / curvature
-    return True
+def _direction(slope: Floats, steps: Floats, changes: Floats, curvatures: Floats) -> Floats:
+    """Give minus the inverse Hessian times the slope, from the updates so far."""
+    result = -slope
+    weights = np.empty(len(steps))
+    for k in range(len(steps) - 1, -1, -1):
+        weights[k] = np.sum(steps[k] * result) / curvatures[k]
+        result -= weights[k] * changes[k]
+    for k in range(len(steps)):
+        result += (weights[k] - np.sum(changes[k] * result) / curvatures[k]) * steps[k]
+    return result

@@ -13,7 +13,7 @@ from metabench_py.errors import ConvergenceError, InputError, ResponseError
 from metabench_py.irt.engine import FitOptions, IrtFit
 from metabench_py.irt.model import ItemParameters
 from metabench_py.irt.native.counts import Patterns
-from metabench_py.irt.native.objective import bounds_of
+from metabench_py.irt.native.objective import asymptotes
 from metabench_py.irt.native.path import SIZES, Estimate, follow
 from metabench_py.responses import MISSING, ResponseMatrix
 
@@ -64,7 +64,7 @@ def fit(
 
 
 def _parameters(items: tuple[str, ...], found: Estimate) -> ItemParameters:
-    g, u = bounds_of(found.rows)
+    g, u = asymptotes(found.rows)
     bad = ~(np.isfinite(found.rows).all(axis=1) & (g < u))
     if bad.any():
         item = items[int(np.argmax(bad))]

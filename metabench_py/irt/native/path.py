@@ -15,8 +15,8 @@ from metabench_py.benchmarks import ItemType
 from metabench_py.errors import ConvergenceError
 from metabench_py.irt.model import Floats
 from metabench_py.irt.native import bfgs
-from metabench_py.irt.native.counts import Counts, Patterns, expected_counts
-from metabench_py.irt.native.objective import bounds_of, log_curves
+from metabench_py.irt.native.counts import Counts, Expectation, Patterns
+from metabench_py.irt.native.objective import asymptotes, log_curves
 from metabench_py.irt.native.quadrature import NODES, grid
 
 # Parameters an item: slope, intercept, lower, upper asymptote.
@@ -55,15 +55,10 @@ def start_values(patterns: Patterns, size: int) -> Floats:
     The intercept is from the share of LLMs with a wrong answer; those without an answer count in
     the denominator.
     """
-    right = patterns.frequency @ patterns.right
-    if patterns.wrong is None:
-        wrong = patterns.n_llms - right
-    else:
-        wrong = patterns.frequency @ patterns.wrong
     inverse = NormalDist().inv_cdf
-    rows = np.empty((right.size, size))
+    rows = np.empty((patterns.n_items, size))
     rows[:, 0] = _START_SLOPE
-    rows[:, 1] = [-inverse(share) * _START_SCALE for share in wrong / patterns.n_llms]
+    rows[:, 1] = [-inverse(share) * _START_SCALE for share in patterns.n_wrong / patterns.n_llms]
     for column, start in ((2, _START_LOWER), (3, _START_UPPER)):
         if column < size:
             rows[:, column] = math.log(start / (1.0 - start))
@@ -79,6 +74,7 @@ def follow(patterns: Patterns, size: int, tolerance: float, max_cycles: int) -> 
         The likelihood is no number any more.
     """
     nodes, _ = grid(NODES)
+    expectation = Expectation(patterns)
     x = start_values(patterns, size).ravel()
     before = x
     rate = _FIRST_RATE
@@ -87,7 +83,7 @@ def follow(patterns: Patterns, size: int, tolerance: float, max_cycles: int) -> 
     cycle = 0
     while cycle < max_cycles and not converged:
         cycle += 1
-        counts = _expect(patterns, x, size, cycle)
+        counts = _expect(expectation, x, size, cycle)
         if cycle > 1 and counts.log_likelihood > last:
             rate = math.exp(last - counts.log_likelihood)
         last = counts.log_likelihood
@@ -97,13 +93,15 @@ def follow(patterns: Patterns, size: int, tolerance: float, max_cycles: int) -> 
         converged = bool(_movement(before, x, size) < tolerance)
         if not converged and cycle % _ACCELERATE_EVERY == 0 and rate > _SLOWEST_ACCELERATED:
             x = _accelerate(earlier, before, x)
-    final = _expect(patterns, x, size, cycle)
+    final = _expect(expectation, x, size, cycle, anew=True)
     return Estimate(x.reshape(-1, size), final.log_likelihood, cycle, converged)
 
 
-def _expect(patterns: Patterns, x: Floats, size: int, cycle: int) -> Counts:
+def _expect(
+    expectation: Expectation, x: Floats, size: int, cycle: int, *, anew: bool = False
+) -> Counts:
     nodes, _ = grid(NODES)
-    counts = expected_counts(patterns, *log_curves(x, size, nodes))
+    counts = expectation(*log_curves(x, size, nodes), anew=anew)
     if not math.isfinite(counts.log_likelihood):
         raise ConvergenceError(
             f"The log-likelihood is {counts.log_likelihood} in cycle {cycle}; use a smaller item "
@@ -117,7 +115,7 @@ def _movement(before: Floats, after: Floats, size: int) -> float:
     """Largest change of a parameter, asymptotes as probabilities."""
     old, new = before.reshape(-1, size), after.reshape(-1, size)
     moved = np.abs(old[:, :2] - new[:, :2]).max()
-    for one, other in zip(bounds_of(old), bounds_of(new), strict=True):
+    for one, other in zip(asymptotes(old), asymptotes(new), strict=True):
         moved = max(moved, np.abs(one - other).max())
     return float(moved)
 

@@ -1,0 +1,118 @@
+"""``metabench-py calibrate``: make a bundle of response matrices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, cast, get_args
+
+import typer
+
+from metabench_py.errors import InputError
+from metabench_py.irt.engine import EngineName, FitMode
+
+calibrate_app = typer.Typer(
+    name="calibrate", help="Estimate a bundle from item responses.", no_args_is_help=True
+)
+
+
+@calibrate_app.callback()
+def _calibrate() -> None:
+    """Keep ``bundle`` a command of its own name."""
+
+
+@calibrate_app.command()
+def bundle(
+    responses: Annotated[
+        Path, typer.Option(help="Folder with arc.parquet (or .csv) and so on: LLMs x items, 0/1.")
+    ],
+    scores: Annotated[
+        Path,
+        typer.Option(
+            help="CSV or Parquet: name, one column a benchmark (0-100), optional split; LLMs of "
+            "the split 'test' are left out."
+        ),
+    ],
+    items: Annotated[
+        Path,
+        typer.Option(
+            help="CSV or Parquet: benchmark, item, item_type, score_method, optional metric."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Bundle folder to make.")],
+    name: Annotated[str, typer.Option(help="Name of the bundle.")],
+    version_label: Annotated[
+        str, typer.Option(help="Version that reconstruct MODEL VERSION takes, for instance B.")
+    ],
+    licence: Annotated[str, typer.Option(help="Licence of the estimates.")],
+    source: Annotated[str, typer.Option(help="Where the responses and scores come from.")],
+    licence_file: Annotated[
+        Path | None, typer.Option(help="Text to put into the bundle as LICENSE.md.")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="Who fits item parameters: auto, mirt, native.")] = (
+        "auto"
+    ),
+    mode: Annotated[
+        str,
+        typer.Option(help="converged (a true optimum) or mirt-path (mirt's EM, cycle by cycle)."),
+    ] = "converged",
+    folds: Annotated[int, typer.Option(help="Organisation-grouped folds, 3 or more.")] = 10,
+    seed: Annotated[int, typer.Option(help="Of the folds.")] = 1,
+    basis_size: Annotated[
+        int | None, typer.Option(help="Basis functions a GAM term; fewer for few LLMs.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes at a time.")] = 1,
+    work: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep finished results here. Left out, they lie beside --out until the end; "
+            "after an interruption the same command goes on where it stopped."
+        ),
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a bundle that is there.")] = (
+        False
+    ),
+) -> None:
+    """Make a bundle: item parameters, GAMs, held-out errors, population (needs R with mgcv)."""
+    from metabench_py.calibration import CalibrationOptions, calibrate
+
+    chosen = CalibrationOptions(
+        engine=cast("EngineName", _one_of("--engine", engine, get_args(EngineName))),
+        mode=cast("FitMode", _one_of("--mode", mode, get_args(FitMode))),
+        folds=folds,
+        seed=seed,
+        basis_size=basis_size,
+        workers=workers,
+    )
+    calibrate(
+        responses,
+        scores,
+        items,
+        out,
+        name=name,
+        version=version_label,
+        licence=licence,
+        source=source,
+        licence_text=None if licence_file is None else _read_text(licence_file),
+        options=chosen,
+        work=work,
+        replace=replace,
+        progress=_say,
+    )
+    typer.echo(f"Wrote {out}; use it with --bundle {out}", err=True)
+
+
+def _say(what: str, number: int, total: int) -> None:
+    typer.echo(f"[{number}/{total}] {what}", err=True)
+
+
+def _one_of(option: str, text: str, known: tuple[str, ...]) -> str:
+    if text not in known:
+        raise InputError(f"{option} {text}: choose {', '.join(known)}.", argument=option)
+    return text
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a readable text file ({error}).", path=str(path)) from error

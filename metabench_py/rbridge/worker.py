@@ -1,0 +1,168 @@
+"""Work in a process of its own, which can be killed: R cannot take an interrupt in a long fit,
+and a crash of R would take this process with it.
+
+The worker is a fresh interpreter with one BLAS thread. It imports the function by name, so a
+script needs no ``__main__`` guard. What goes in and comes out is pickled.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from typing import Any, BinaryIO, TypeVar
+
+from metabench_py.errors import InputError, MetabenchError, WorkerError
+
+T = TypeVar("T")
+_CHILD = "from metabench_py.rbridge.worker import _serve; _serve()"
+
+
+def run_in_worker(function: Callable[..., T], /, *args: Any) -> T:
+    """Run a module-level function in a process of its own and give its value.
+
+    Warnings of the worker are given again here. On Ctrl-C, or any other exception while waiting,
+    the worker is killed.
+
+    Parameters
+    ----------
+    function
+        A function that the worker can import by its module and name.
+    *args
+        Its arguments; they and the value must be picklable (an RObject is not).
+
+    Raises
+    ------
+    WorkerError
+        The process died: R crashed, or it was killed (facts: function, exit_code).
+    """
+    name = f"{function.__module__}.{function.__qualname__}"
+    if "<" in name or function.__module__ == "__main__":
+        raise InputError(f"A worker cannot import {name}: give a function of a module.")
+    task = pickle.dumps((list(sys.path), function.__module__, function.__qualname__, args))
+    environment = {
+        **os.environ,
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }
+    with subprocess.Popen(
+        [sys.executable, "-c", _CHILD],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
+        # Its own group: Ctrl-C reaches us alone, and we kill all of it.
+        start_new_session=True,
+    ) as process:
+        try:
+            answer = _exchange(process, task)
+        except BaseException:
+            _kill(process)
+            raise
+    if not answer:
+        raise _died(name, process.returncode)
+    status, value, warned = pickle.loads(answer)
+    for category, text in warned:
+        warnings.warn(text, category, stacklevel=2)
+    if status == "raised":
+        raise value
+    return value
+
+
+def _exchange(process: subprocess.Popen[bytes], task: bytes) -> bytes:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(len(task).to_bytes(8, "little"))
+        process.stdin.write(task)
+        process.stdin.flush()
+    except BrokenPipeError:
+        # It died at its start; the exit status says more.
+        pass
+    # stdin stays open meanwhile: the worker ends itself when it closes, that is, when we die.
+    answer = process.stdout.read()
+    # Only then close stdin: a worker that has answered must end by itself, with status 0.
+    process.wait()
+    try:
+        process.stdin.close()
+    except BrokenPipeError:
+        pass
+    return answer if process.returncode == 0 else b""
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
+
+
+def _died(name: str, status: int) -> WorkerError:
+    if status < 0:
+        try:
+            how = f"was killed by {signal.Signals(-status).name}"
+        except ValueError:
+            how = f"was killed by signal {-status}"
+    else:
+        how = f"ended with status {status}"
+    return WorkerError(
+        f"The worker process that ran {name} {how} before it gave a result: R crashed, or the "
+        "machine ran out of memory. Try again with fewer jobs at a time.",
+        function=name,
+        exit_code=status,
+    )
+
+
+def _serve() -> None:
+    """Do the one task on stdin and write its outcome to what was stdout."""
+    tasks = os.fdopen(os.dup(0), "rb")
+    answers = os.fdopen(os.dup(1), "wb")
+    # Nothing that R or a library prints may get between the answers.
+    os.dup2(2, 1)
+    size = int.from_bytes(tasks.read(8), "little")
+    payload = tasks.read(size)
+    threading.Thread(target=_end_with_parent, args=(tasks,), daemon=True).start()
+    path, module, name, args = pickle.loads(payload)
+    sys.path[:] = path
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            function: Any = importlib.import_module(module)
+            for part in name.split("."):
+                function = getattr(function, part)
+            outcome = ("returned", function(*args))
+        except Exception as error:
+            outcome = ("raised", error)
+    warned = [(warning.category, str(warning.message)) for warning in caught]
+    answers.write(_pack(outcome, warned))
+    answers.close()
+    # R's own clean-up at exit has nothing to do here, and must not spoil a good result.
+    os._exit(0)
+
+
+def _pack(outcome: tuple[str, Any], warned: list[tuple[type[Warning], str]]) -> bytes:
+    status, value = outcome
+    try:
+        packed = pickle.dumps((status, value, warned))
+        pickle.loads(packed)
+    except Exception as error:
+        text = (
+            f"The worker stopped with {type(value).__name__}: {value}"
+            if status == "raised"
+            else f"The worker's result cannot be handed over ({error})."
+        )
+        substitute: MetabenchError = WorkerError(text, exit_code=0)
+        packed = pickle.dumps(("raised", substitute, []))
+    return packed
+
+
+def _end_with_parent(tasks: BinaryIO) -> None:
+    tasks.read(1)
+    os._exit(1)

@@ -1,0 +1,55 @@
+"""Folds by organisation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from metabench_py.calibration.folds import (
+    organisation,
+    organisation_folds,
+    organisation_numbers,
+)
+from metabench_py.errors import InputError
+
+
+def names(*sizes: int) -> list[str]:
+    return [f"org{i}/m{j}" for i, size in enumerate(sizes) for j in range(size)]
+
+
+def test_organisation_is_the_part_before_the_slash() -> None:
+    assert organisation("meta/llama/8b") == "meta"
+    assert organisation("gpt2") == "gpt2"
+
+
+def test_organisations_stay_together_and_folds_are_even() -> None:
+    random = np.random.default_rng(0)
+    llms = names(*random.integers(1, 30, 120))
+    random.shuffle(llms)
+    fold = organisation_folds(llms, 10, seed=1)
+    for number in np.unique(organisation_numbers(llms)):
+        assert len(np.unique(fold[organisation_numbers(llms) == number])) == 1
+    sizes = np.bincount(fold, minlength=10)
+    # The smallest organisations come last, so folds differ by less than the largest of these.
+    assert sizes.max() - sizes.min() <= 2
+
+
+def test_order_of_the_names_does_not_matter() -> None:
+    llms = names(3, 3, 3, 2, 2, 1, 1, 5)
+    fold = dict(zip(llms, organisation_folds(llms, 3, seed=4), strict=True))
+    back = llms[::-1]
+    assert dict(zip(back, organisation_folds(back, 3, seed=4), strict=True)) == fold
+
+
+def test_seed_moves_equally_large_organisations() -> None:
+    llms = names(*[2] * 20)
+    folds = {tuple(organisation_folds(llms, 5, seed)) for seed in range(5)}
+    assert len(folds) == 5
+
+
+@pytest.mark.parametrize(
+    ("k", "says"), [(2, "take 3 or more"), (5, "as many organisations, but the 8 LLMs are of 4")]
+)
+def test_impossible_folds(k: int, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        organisation_folds(names(2, 2, 2, 2), k, seed=1)
