@@ -71,6 +71,12 @@ def reconstruct_command(
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Score although items lack an answer.")
     ] = False,
+    run: Annotated[
+        str | None,
+        typer.Option(
+            "--run", metavar="TIME", help="Start of the logs' time stamp; the newest if left out."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     as_jsonl: Annotated[
         bool, typer.Option("--jsonl", help="Print one JSON object a line.")
@@ -105,7 +111,13 @@ def reconstruct_command(
 
         check_plot(plot, len(names) if everything is None else None)
     loaded = open_bundle(bundle, version, trust)
-    reader = LogReader(loaded, permuted=permuted, metrics=metric or (), allow_missing=allow_missing)
+    reader = LogReader(
+        loaded,
+        permuted=permuted,
+        metrics=metric or (),
+        allow_missing=allow_missing,
+        time=run,
+    )
     one = everything is None and len(names) == 1
     found: list[ModelLogs] = []
     failures: list[tuple[str, MetabenchError]] = []

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metabench_py.errors import ModelNotFoundError
-from metabench_py.logs.names import LogName, folder_name, parse_log_name
+from metabench_py.logs.names import WORK_FOLDER, LogName, folder_name, parse_log_name
 
 EXAMPLE = "example"
 _NEAR = 3
@@ -138,7 +138,7 @@ def _folder(model: str, results: Path) -> Path:
 def _scan(folder: Path) -> Iterator[ModelLogs]:
     """Walk over the folders that hold metabench logs, each one model's."""
     for parent, folders, files in os.walk(folder):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if name != WORK_FOLDER)
         logs = [parse_log_name(Path(parent, name)) for name in sorted(files)]
         known = tuple(log for log in logs if log is not None)
         if known:

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from metabench_py.benchmarks import BENCHMARKS, TITLES, Benchmark, Version, task_name
 from metabench_py.errors import LogError
+from metabench_py.logs.documents import UNVERIFIED
 from metabench_py.logs.find import ModelLogs
 from metabench_py.logs.names import LogName
 from metabench_py.logs.reader import Key, item_lookup, read_log
+from metabench_py.logs.record import run_flags
 from metabench_py.responses import MISSING
 
 _NAMED = 5
@@ -67,10 +69,12 @@ def read_model(
     version: Version,
     permuted: bool = False,
     allow_missing: bool = False,
+    time: str | None = None,
 ) -> ModelResponses:
-    """Read the newest log of each benchmark.
+    """Read the newest log of each benchmark, or those of the run at `time`.
 
-    Permuted runs take GSM8K, which has no permuted task, from the unpermuted log.
+    Permuted runs take GSM8K, which has no permuted task, from the unpermuted log (the newest
+    one, where the run at `time` has none).
 
     Raises
     ------
@@ -82,11 +86,14 @@ def read_model(
     values: dict[Benchmark, NDArray[np.int8]] = {}
     sources: dict[Benchmark, Source] = {}
     lacking: list[str] = []
-    for benchmark, log in _choose(found, version, permuted, flags).items():
+    unverified: list[str] = []
+    for benchmark, log in _choose(found, version, permuted, time, flags).items():
         want = wanted[benchmark]
         read = read_log(log.path, benchmark, want.metric, want.items, want.lookup)
         values[benchmark] = read.values
         sources[benchmark] = Source(log, want.metric, read.filter)
+        if read.unverified:
+            unverified.append(TITLES[benchmark])
         if read.nan_items:
             detail = f"{TITLES[benchmark]}: {len(read.nan_items)} items have NaN log-likelihoods"
             flags.append(("nan-responses", f"{detail} and count as not answered"))
@@ -113,14 +120,33 @@ def read_model(
             path=str(found.folder),
             line=None,
         )
+    if unverified:
+        which = "all six" if len(unverified) == len(BENCHMARKS) else ", ".join(unverified)
+        detail = (
+            f"{which}: the logs are reduced and carry no documents, so it cannot be checked that "
+            "the documents scored are those asked about"
+        )
+        flags.append((UNVERIFIED, detail))
+    flags += run_flags(found.folder, (source.log.path.name for source in sources.values()))
     return ModelResponses(found.model, version, permuted, values, sources, tuple(flags))
 
 
 def _choose(
-    found: ModelLogs, version: Version, permuted: bool, flags: list[tuple[str, str]]
+    found: ModelLogs,
+    version: Version,
+    permuted: bool,
+    time: str | None,
+    flags: list[tuple[str, str]],
 ) -> dict[Benchmark, LogName]:
     chosen: dict[Benchmark, LogName] = {}
     older = 0
+    if time is not None and not any(log.time.startswith(time) for log in found.logs):
+        there = sorted({log.time for log in found.logs})
+        raise LogError(
+            f"{found.folder} has no logs of the time {time}; there are {', '.join(there)}.",
+            path=str(found.folder),
+            line=None,
+        )
     for benchmark in BENCHMARKS:
         shuffled = permuted and benchmark != "gsm8k"
         logs = sorted(
@@ -131,6 +157,9 @@ def _choose(
             ),
             key=lambda log: log.time,
         )
+        if time is not None:
+            of_time = [log for log in logs if log.time.startswith(time)]
+            logs = of_time or (logs[-1:] if permuted and not shuffled else [])
         if logs:
             chosen[benchmark] = logs[-1]
             older += len(logs) - 1

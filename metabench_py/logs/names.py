@@ -16,6 +16,8 @@ _NAME = re.compile(
 )
 # lm-eval replaces runs of these in a model's name by "__".
 _UNSAFE = re.compile(r"[\"<>:/|\\?*\[\]]+")
+# Where `evaluate` keeps a run that has not ended; its logs are nobody's yet.
+WORK_FOLDER = ".metabench-work"
 
 
 @dataclass(frozen=True)

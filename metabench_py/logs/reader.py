@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from metabench_py.benchmarks import Benchmark
 from metabench_py.errors import LogError
+from metabench_py.logs.documents import MISMATCH, has_document, same_document
 from metabench_py.responses import MISSING
 
 # A row with its documents has some 30 kB; these say that a file is something else.
@@ -22,6 +24,7 @@ _LONGEST_LINE = 1 << 26
 _MOST_ROWS = 200_000
 GSM8K_FILTER = "strict-match"
 _BOM = b"\xef\xbb\xbf"
+_NAN_BYTES = re.compile(rb'"nan"|NaN|"-?inf"|Infinity')
 # What a row has beside its metrics.
 _NO_METRIC = frozenset(
     "doc_id doc target arguments resps filtered_resps filter metrics doc_hash prompt_hash "
@@ -43,12 +46,16 @@ class LogResponses:
         Items whose log-likelihoods were NaN: the run is broken there, so they count as missing.
     filter
         Which of GSM8K's two filters was read: by its name, or ``first row``; None for others.
+    unverified
+        Rows without document (reduced ones): that the document scored is the one asked about
+        cannot be checked there.
     """
 
     path: Path
     values: NDArray[np.int8]
     nan_items: tuple[str, ...]
     filter: str | None
+    unverified: int = 0
 
 
 def item_lookup(benchmark: Benchmark, items: tuple[str, ...]) -> dict[Key, int]:
@@ -83,7 +90,8 @@ def read_log(
     ------
     LogError
         The file is unreadable, cut off, not JSON lines, not UTF-8; a row lacks the metric or
-        its value is not 0 or 1; an item occurs twice or is not among `items`.
+        its value is not 0 or 1; an item occurs twice or is not among `items`; the document
+        scored is not the one asked about.
     """
     lookup = item_lookup(benchmark, items) if lookup is None else lookup
     values = np.full(len(items), MISSING, dtype=np.int8)
@@ -92,7 +100,8 @@ def read_log(
     two_rows = benchmark == "gsm8k"
     subjects = benchmark == "mmlu"
     seen: dict[int, int] = {}
-    filters: set[Any] = set()
+    filters: set[str | None] = set()
+    unverified = 0
     number = 0
     try:
         with path.open("rb") as stream:
@@ -109,10 +118,20 @@ def read_log(
                     if row is None:
                         continue
                     position, value = _look(path, number, row, metric, lookup, benchmark)
+                    doc = row["doc"]
                 if value not in (0, 1):
                     _bad_value(path, number, items[position], metric, value)
+                if not has_document(row):
+                    unverified += 1
+                elif not same_document(doc, row["doc_hash"]):
+                    # orjson reads whole numbers beyond 64 bits as decimal ones; json does not.
+                    if not same_document(_parse(path, number, line)["doc"], row["doc_hash"]):
+                        item = items[position]
+                        _fail(path, number, f"item {item!r}: {MISMATCH}", item=item)
                 if two_rows:
                     name = row.get("filter")
+                    if name is not None and not isinstance(name, str):
+                        _fail(path, number, "the filter's name is no text")
                     filters.add(name)
                     if name not in (None, GSM8K_FILTER):
                         continue
@@ -126,7 +145,8 @@ def read_log(
                 seen[position] = number
                 if number > _MOST_ROWS:
                     _fail(path, number, f"more than {_MOST_ROWS:,} rows; it is no metabench log")
-                if (b'"nan"' in line or b"NaN" in line) and _has_nan(row):
+                # GSM8K's outputs are texts; "nan" there is a word.
+                if not two_rows and _NAN_BYTES.search(line) and _has_nan(row):
                     nan_items.append(items[position])
                     continue
                 values[position] = value
@@ -141,10 +161,10 @@ def read_log(
             line=None,
         )
     used = _used_filter(path, filters) if two_rows else None
-    return LogResponses(path, values, tuple(nan_items), used)
+    return LogResponses(path, values, tuple(nan_items), used, unverified)
 
 
-def _used_filter(path: Path, filters: set[Any]) -> str:
+def _used_filter(path: Path, filters: set[str | None]) -> str:
     if GSM8K_FILTER in filters:
         if None in filters:
             _fail(path, None, "only some rows name their filter; run lm-eval again")
@@ -229,13 +249,28 @@ def _look(
     return position, row[metric]
 
 
-def _has_nan(value: Any) -> bool:
-    """Whether the model's outputs hold NaN (lm-eval writes them as text or as NaN)."""
-    if isinstance(value, dict):
-        return any(_has_nan(value.get(k)) for k in ("resps", "filtered_resps"))
-    if isinstance(value, list):
-        return any(_has_nan(part) for part in value)
-    return value == "nan" or (isinstance(value, float) and math.isnan(value))
+def _has_nan(row: dict[str, Any]) -> bool:
+    """Whether the model's outputs hold NaN, or nothing but infinities.
+
+    lm-eval writes them as text or as NaN. It then takes the first option for the likeliest one,
+    which is the right one throughout TruthfulQA.
+    """
+    for key in ("resps", "filtered_resps"):
+        parts = [row.get(key)]
+        finite = infinite = 0
+        while parts:
+            part = parts.pop()
+            if isinstance(part, list):
+                parts.extend(part)
+            elif part == "nan" or (isinstance(part, float) and math.isnan(part)):
+                return True
+            elif part in ("inf", "-inf") or (isinstance(part, float) and math.isinf(part)):
+                infinite += 1
+            elif part not in ("True", "False") and not isinstance(part, bool):
+                finite += 1
+        if infinite and not finite:
+            return True
+    return False
 
 
 def _bad_value(path: Path, number: int, item: str, metric: str, value: Any) -> NoReturn:
@@ -252,4 +287,6 @@ def _twice(path: Path, number: int, item: str) -> NoReturn:
 
 def _fail(path: Path, line: int | None, what: str, **facts: Any) -> NoReturn:
     where = f"{path}, line {line}" if line else str(path)
+    # A log may hold halves of characters, which no terminal takes.
+    what = what.encode("utf-8", "backslashreplace").decode("utf-8")
     raise LogError(f"{where}: {what}.", path=str(path), line=line, **facts)

@@ -76,10 +76,13 @@ def metrics_of(bundle: Bundle, overrides: Iterable[str] = ()) -> dict[Benchmark,
 class LogReader:
     """Reads models' logs as a bundle wants them.
 
-    Raises
-    ------
-    InputError
-        lm-eval has no metabench tasks of the bundle's version.
+    A bundle of another version than B is read from the tasks without ``_secondary``, the names
+    that version A has; a user's own bundle runs under these (`items tasks`).
+
+    Parameters
+    ----------
+    time
+        Which run is read: the start of its logs' time stamp; the newest if left out.
     """
 
     def __init__(
@@ -89,14 +92,10 @@ class LogReader:
         permuted: bool = False,
         metrics: Iterable[str] = (),
         allow_missing: bool = False,
+        time: str | None = None,
     ) -> None:
-        if bundle.version not in VERSIONS:
-            raise InputError(
-                f"The bundle {bundle.name} is of version {bundle.version!r}, which has no "
-                "lm-eval tasks; sample logs are of version A or B.",
-                bundle=bundle.name,
-            )
         self._version: Version = "B" if bundle.version == "B" else "A"
+        self._time = time
         self._permuted = permuted
         self._allow_missing = allow_missing
         chosen = metrics_of(bundle, metrics)
@@ -115,7 +114,9 @@ class LogReader:
 
     def __call__(self, found: ModelLogs) -> ModelResponses:
         """Read one model; see `metabench_py.logs.read_model` for the errors."""
-        read = read_model(found, self._wanted, self._version, self._permuted, self._allow_missing)
+        read = read_model(
+            found, self._wanted, self._version, self._permuted, self._allow_missing, self._time
+        )
         if not self._flags:
             return read
         return ModelResponses(

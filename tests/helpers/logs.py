@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,15 +26,22 @@ def log_path(
     return folder / f"samples_{task_name(benchmark, version, permuted)}_{time}.jsonl"
 
 
+def doc_hash(doc: Mapping[str, Any]) -> str:
+    """The hash that lm-eval writes of the document asked about."""
+    text = json.dumps(doc, indent=2, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
 def rows(benchmark: Benchmark, answers: Mapping[str, int], **extra: Any) -> list[dict[str, Any]]:
     """One row an item; GSM8K two, strict-match first, without a filter's name as in 2024."""
     made = []
     for number, (item, right) in enumerate(answers.items()):
         subject, _, index = item.rpartition(".")
-        doc: dict[str, Any] = {"metabench_idx": int(index)}
+        doc: dict[str, Any] = {"question": f"Why {item}? ç", "metabench_idx": int(index)}
         if subject:
             doc["subject"] = subject
         row = {"doc_id": number, "doc": doc, "resps": [["-1.5", "False"]], **extra}
+        row["doc_hash"] = doc_hash(doc)
         if benchmark == "gsm8k":
             made += [row | {"exact_match": float(right)}, row | {"exact_match": 1.0}]
         else:

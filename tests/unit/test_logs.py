@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.bundles import tiny_draft
-from helpers.logs import log_path, rows, write_model, write_rows
+from helpers.logs import doc_hash, log_path, rows, write_model, write_rows
 
 from metabench_py.benchmarks import BENCHMARKS
 from metabench_py.bundle import Bundle, load_bundle
@@ -282,3 +282,116 @@ def test_reducing_something_else_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(LogError, match="line 1: not a row"):
         reduce_log(source, tmp_path / "out.jsonl")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["notes.txt"]
+
+
+def test_scored_document_must_be_the_one_asked_about(bundle: Bundle, folder: Path) -> None:
+    """The trap of the permuted tasks: options shuffled again between asking and scoring."""
+    write_model(folder, bundle)
+    path = log_path(folder, "arc")
+    values = [json.loads(line) for line in path.read_text().splitlines()]
+    values[3]["doc"]["question"] = "Another order of the options"
+    write_rows(path, values)
+    item = str(values[3]["doc"]["metabench_idx"])
+    with pytest.raises(LogError, match=r"line 4: item .*shuffled the options again") as caught:
+        read(bundle, folder, allow_missing=True)
+    assert (caught.value.facts["line"], caught.value.facts["item"]) == (4, item)
+
+
+def test_second_filter_s_rows_are_checked_too(bundle: Bundle, folder: Path) -> None:
+    write_model(folder, bundle)
+    path = log_path(folder, "gsm8k")
+    values = [json.loads(line) for line in path.read_text().splitlines()]
+    values[1]["doc_hash"] = "0" * 64
+    write_rows(path, values)
+    with pytest.raises(LogError, match=r"line 2: .*evaluate MODEL --permute"):
+        read(bundle, folder)
+
+
+@pytest.mark.parametrize(
+    "doc",
+    [
+        {"question": 'Ünïcode "quotes" \\ / \x01 \x7f \u2028', "choices": [], "more": {}},
+        {"question": 1e16, "small": 1.5e-7, "whole": 3.0, "none": None, "truth": [True]},
+        {"question": 10**30, "nested": {"a": [{"b": [1, [2]]}]}},
+    ],
+)
+def test_hash_is_lm_eval_s_for_every_kind_of_value(tmp_path: Path, doc: dict[str, Any]) -> None:
+    full = {**doc, "metabench_idx": 7}
+    row = {"doc": full, "doc_hash": doc_hash(full), "acc": 1.0}
+    path = write_rows(tmp_path / "log.jsonl", [row])
+    read_one = read_log(path, "arc", "acc", ITEMS)
+    assert (read_one.values.tolist(), read_one.unverified) == ([1, -1, -1], 0)
+
+
+def test_reduced_logs_are_flagged(bundle: Bundle, folder: Path, tmp_path: Path) -> None:
+    write_model(folder, bundle)
+    assert read(bundle, folder).flags == ()
+    for path in sorted(folder.iterdir()):
+        reduce_log(path, tmp_path / "reduced" / path.name)
+    ((name, detail),) = read(bundle, tmp_path / "reduced").flags
+    assert (name, detail[:8]) == ("documents-unverified", "all six:")
+    reduce_log(log_path(folder, "mmlu"), log_path(folder, "mmlu"))
+    ((name, detail),) = read(bundle, folder).flags
+    assert (name, detail[:5]) == ("documents-unverified", "MMLU:")
+
+
+def test_a_run_by_its_time(bundle: Bundle, folder: Path) -> None:
+    first = write_model(folder, bundle, 1)
+    write_model(folder, bundle, 2, time="2024-12-01T00-00-00.0")
+    result = read(bundle, folder, time="2024-11-26")
+    np.testing.assert_array_equal(result.values["mmlu"], first["mmlu"])
+    assert result.flags == ()
+    with pytest.raises(LogError, match=r"no logs of the time 2023; there are 2024-11-26T.*, 2024-"):
+        read(bundle, folder, time="2023")
+    permuted = write_model(folder, bundle, 3, permuted=True, time="2025-01-01T00-00-00.0")
+    for name in folder.glob("*gsm8k*2025*"):
+        name.unlink()
+    result = read(bundle, folder, permuted=True, time="2025")
+    np.testing.assert_array_equal(result.values["arc"], permuted["arc"])
+    assert result.sources["gsm8k"].log.time == "2024-12-01T00-00-00.0"
+
+
+def test_flags_of_the_run_s_record(bundle: Bundle, folder: Path) -> None:
+    write_model(folder, bundle)
+    record = {
+        "schema": 1,
+        "logs": {log_path(folder, "arc").name: {}},
+        "flags": [{"flag": "truncated-prompts", "detail": "3 prompts"}],
+    }
+    (folder / "metabench-run_B.json").write_text(json.dumps(record))
+    assert read(bundle, folder).flags == (("truncated-prompts", "3 prompts"),)
+    # Of another run: nothing to say.
+    other = record | {"logs": {"another.jsonl": {}}}
+    (folder / "metabench-run_B.json").write_text(json.dumps(other))
+    assert read(bundle, folder).flags == ()
+    (folder / "metabench-run_B.json").write_text("{")
+    assert [flag for flag, _ in read(bundle, folder).flags] == ["run-record-unreadable"]
+
+
+def test_infinite_outputs_count_as_missing(bundle: Bundle, folder: Path) -> None:
+    write_model(folder, bundle)
+    path = log_path(folder, "truthfulqa")
+    values = [json.loads(line) for line in path.read_text().splitlines()]
+    values[0]["resps"] = [["-inf", "False"], ["-inf", "False"]]
+    # One impossible option is no defect.
+    values[1]["resps"] = [["-inf", "False"], ["-3.5", "False"]]
+    write_rows(path, values)
+    result = read(bundle, folder, allow_missing=True)
+    assert (result.values["truthfulqa"] == -1).sum() == 1
+
+
+def test_nan_is_a_word_in_generated_text(bundle: Bundle, folder: Path) -> None:
+    write_model(folder, bundle)
+    path = log_path(folder, "gsm8k")
+    values = [json.loads(line) | {"resps": [["nan"]]} for line in path.read_text().splitlines()]
+    write_rows(path, values)
+    assert read(bundle, folder).flags == ()
+
+
+def test_unfinished_runs_are_nobody_s_logs(bundle: Bundle, folder: Path) -> None:
+    write_model(folder, bundle)
+    write_model(folder.parent / ".metabench-work" / "org__model" / "B", bundle)
+    assert [found.model for found in find_all(folder.parent)] == ["org__model"]
+    # lm-eval's folder of a model named ./rel/ is hidden, and a model's all the same.
+    write_model(folder.parent / folder_name("./rel/"), bundle)
+    assert [found.model for found in find_all(folder.parent)] == [".__rel__", "org__model"]

@@ -234,6 +234,14 @@ def test_version_and_bundle_must_agree(bundle: Bundle, monkeypatch: pytest.Monke
         open_bundle(None, "A")
 
 
-def test_a_bundle_of_a_private_version_reads_no_logs(bundle: Bundle) -> None:
-    with pytest.raises(InputError, match="has no lm-eval tasks"):
-        LogReader(replace(bundle, version="mine"))
+def test_a_bundle_of_a_private_version_reads_the_plain_tasks(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    answers = write_model(tmp_path / "m", bundle, 3)
+    reader = LogReader(replace(bundle, version="mine"))
+    with pytest.raises(LogError, match="no logs of version A"):
+        reader(find_model("m", tmp_path))
+    for path in (tmp_path / "m").iterdir():
+        path.rename(path.with_name(path.name.replace("_secondary", "")))
+    read = reader(find_model("m", tmp_path))
+    np.testing.assert_array_equal(read.values["arc"], answers["arc"])
