@@ -4,15 +4,8 @@
 ``RObject`` is a handle to what stays in R (a fitted GAM). Nothing here starts R on import.
 """
 
-from __future__ import annotations
-
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
 from metabench_py.rbridge.session import RWarning, call, has_package, r_version, require_package
-
-if TYPE_CHECKING:
-    from metabench_py.rbridge.convert import IntegerMatrix, RObject, RValue
+from metabench_py.rbridge.values import IntegerMatrix, RObject, RValue
 
 __all__ = [
     "IntegerMatrix",
@@ -24,10 +17,3 @@ __all__ = [
     "r_version",
     "require_package",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    # convert imports rpy2, so it waits until somebody needs it.
-    if name in ("IntegerMatrix", "RObject", "RValue"):
-        return getattr(import_module("metabench_py.rbridge.convert"), name)
-    raise AttributeError(name)

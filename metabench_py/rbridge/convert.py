@@ -1,70 +1,28 @@
-"""Values across the border: Python to R and back, always by copy."""
+"""Values across the border: Python to R and back, always by copy.
+
+The session imports this module once R runs, since importing rpy2 already starts processes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import rpy2.rinterface as ri
 from numpy.typing import NDArray
 
+from metabench_py.rbridge.values import IntegerMatrix, RObject, attribute, classes
+
 NA_INTEGER = -(2**31)
 _PLAIN_CLASSES = {"data.frame", "factor", "matrix", "array", "table", "ordered"}
 
 
-@dataclass(frozen=True, eq=False)
-class IntegerMatrix:
-    """An integer matrix whose missing cells are named explicitly.
-
-    Attributes
-    ----------
-    values
-        Whole numbers, shape (n_rows, n_columns).
-    missing
-        The value that stands for NA; None where every cell is a number.
-    colnames
-        Column names, set in R.
-    """
-
-    values: NDArray[Any]
-    missing: int | None = None
-    colnames: tuple[str, ...] | None = None
-
-
-class RObject:
-    """A handle to a value that stays in R (a fitted model, a function)."""
-
-    __slots__ = ("_sexp",)
-
-    def __init__(self, sexp: Any) -> None:
-        self._sexp = sexp
-
-    def __repr__(self) -> str:
-        return f"RObject({', '.join(_classes(self._sexp)) or self._sexp.typeof.name})"
-
-    def __reduce__(self) -> Any:
-        raise TypeError("An RObject lives in one R process; save it as .rds to hand it on.")
-
-
-RValue = (
-    None
-    | bool
-    | int
-    | float
-    | str
-    | list[Any]
-    | tuple[Any, ...]
-    | NDArray[Any]
-    | Mapping[str, Any]
-    | IntegerMatrix
-    | RObject
-)
-
-
 def to_r(value: Any) -> Any:
     """Turn a Python value into an R one.
+
+    Lists of numbers and of texts become vectors (None among texts is NA), other lists R lists,
+    mappings named lists, arrays of one or two dimensions vectors and matrices.
 
     Raises
     ------
@@ -93,8 +51,9 @@ def to_r(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return _array(value)
     if isinstance(value, list | tuple):
-        if all(isinstance(item, str) for item in value) and value:
-            return ri.StrSexpVector(list(value))
+        kinds = {type(item) for item in value}
+        if str in kinds and kinds <= {str, type(None)}:
+            return _texts(value)
         if value and all(
             isinstance(item, float | int) and not isinstance(item, bool) for item in value
         ):
@@ -106,8 +65,8 @@ def to_r(value: Any) -> Any:
 def _array(values: NDArray[Any]) -> Any:
     if values.ndim > 2:
         raise TypeError(f"No R value for an array of {values.ndim} dimensions.")
-    if values.dtype.kind in "US" or values.dtype == object:
-        vector = ri.StrSexpVector([str(item) for item in values.ravel(order="F")])
+    if values.dtype.kind in "UO":
+        vector = _texts(values.ravel(order="F").tolist())
     elif values.dtype.kind == "b":
         vector = ri.BoolSexpVector([bool(item) for item in values.ravel(order="F")])
     elif values.dtype.kind in "iu":
@@ -120,6 +79,13 @@ def _array(values: NDArray[Any]) -> Any:
     if values.ndim == 2:
         vector.do_slot_assign("dim", ri.IntSexpVector(list(values.shape)))
     return vector
+
+
+def _texts(items: Sequence[Any]) -> Any:
+    odd = next((item for item in items if not (item is None or isinstance(item, str))), None)
+    if odd is not None:
+        raise TypeError(f"No R value for {type(odd).__name__} among texts.")
+    return ri.StrSexpVector([ri.NA_Character if item is None else item for item in items])
 
 
 def _integers(values: NDArray[Any]) -> Any:
@@ -149,7 +115,7 @@ def _integer_matrix(matrix: IntegerMatrix) -> Any:
 
 
 def _from_memory(kind: Any, flat: NDArray[Any]) -> Any:
-    return kind.from_memoryview(memoryview(flat)) if flat.size else kind([])
+    return kind.from_memoryview(flat.data) if flat.size else kind([])
 
 
 def from_r(value: Any) -> Any:
@@ -161,21 +127,20 @@ def from_r(value: Any) -> Any:
     """
     if value is ri.NULL or isinstance(value, type(ri.NULL)):
         return None
-    classes = _classes(value)
-    if classes and not set(classes) & _PLAIN_CLASSES:
+    kinds = classes(value)
+    if kinds and not set(kinds) & _PLAIN_CLASSES:
         return RObject(value)
     if isinstance(value, ri.ListSexpVector):
-        names = _attribute(value, "names")
+        names = attribute(value, "names")
         items = [from_r(item) for item in value]
         return items if names is None else dict(zip(names, items, strict=True))
-    if "factor" in classes:
-        levels = list(_attribute(value, "levels"))
+    if "factor" in kinds:
+        levels = list(attribute(value, "levels"))
         return [None if code == NA_INTEGER else levels[code - 1] for code in _memory(value)]
     if isinstance(value, ri.StrSexpVector):
-        texts = [None if item is ri.NA_Character else str(item) for item in value]
-        return texts
+        return [None if item is ri.NA_Character else str(item) for item in value]
     if isinstance(value, ri.FloatSexpVector):
-        result = np.array(_memory(value), dtype=np.float64)
+        result: NDArray[Any] = np.array(_memory(value), dtype=np.float64)
     elif isinstance(value, ri.IntSexpVector | ri.BoolSexpVector):
         codes = np.array(_memory(value), dtype=np.int32)
         missing = codes == NA_INTEGER
@@ -185,7 +150,7 @@ def from_r(value: Any) -> Any:
             result = codes.astype(bool) if isinstance(value, ri.BoolSexpVector) else codes
     else:
         return RObject(value)
-    shape = _attribute(value, "dim")
+    shape = attribute(value, "dim")
     if shape is not None:
         result = np.ascontiguousarray(result.reshape(tuple(shape), order="F"))
     return result
@@ -193,12 +158,3 @@ def from_r(value: Any) -> Any:
 
 def _memory(value: Any) -> Any:
     return memoryview(value.memoryview()) if len(value) else []
-
-
-def _attribute(value: Any, name: str) -> Any:
-    return value.do_slot(name) if name in list(value.list_attrs()) else None
-
-
-def _classes(value: Any) -> list[str]:
-    found = _attribute(value, "class")
-    return [] if found is None else [str(item) for item in found]

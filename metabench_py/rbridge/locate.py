@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _HERE = Path(__file__).resolve().parent
-_VARIABLE = re.compile(r"\$\{(\w+)(?::?-((?:[^{}]|\$\{[^{}]*\})*))?\}")
+# The innermost ${NAME}, ${NAME-default} or ${NAME:-default}.
+_VARIABLE = re.compile(r"\$\{(\w+)(?::?-([^{}]*))?\}")
 
 
 def r_scripts_folder() -> Path:
@@ -91,7 +92,7 @@ def _folders(pattern: str) -> Iterator[Path]:
 
 
 def _environment(home: Path) -> dict[str, str]:
-    """Give the environment as R has it after its Renviron files: the system's, the site's, the user's."""
+    """Give the environment as R has it after its Renviron files: system's, site's, user's."""
     known = dict(os.environ)
     own = os.environ.get("R_ENVIRON_USER")
     users = [Path(own)] if own else [Path(".Renviron"), Path("~/.Renviron").expanduser()]
@@ -111,9 +112,14 @@ def _environment(home: Path) -> dict[str, str]:
 
 def _expand(text: str, known: dict[str, str]) -> str:
     def value(match: re.Match[str]) -> str:
-        return known.get(match[1]) or _expand((match[2] or "").strip("'\""), known)
+        return known.get(match[1]) or (match[2] or "").strip("'\"")
 
-    return _VARIABLE.sub(value, text)
+    # From the inside out; a variable that names itself must not go on for ever.
+    for _ in range(10):
+        text, found = _VARIABLE.subn(value, text)
+        if not found:
+            break
+    return text
 
 
 @functools.cache

@@ -6,9 +6,12 @@ it, and that thread owns it from then on.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import threading
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +25,6 @@ from metabench_py.rbridge.locate import (
     setup_script,
 )
 
-_CURE = (
-    "On Debian or Ubuntu: apt-get install r-base-dev r-cran-mgcv libopenblas0-pthread; "
-    "elsewhere install R 4.2 or later, then run: Rscript setup.R"
-)
 _INIT_OPTIONS = (
     "metabench",
     "--quiet",
@@ -50,14 +49,15 @@ class _Session:
             os.environ.setdefault(variable, "1")
         os.environ["R_HOME"] = str(home)
         try:
-            import rpy2.rinterface as ri
-            from rpy2.rinterface_lib import callbacks, embedded
+            with _no_profiles():
+                import rpy2.rinterface as ri
+                from rpy2.rinterface_lib import callbacks, embedded
 
-            embedded.set_initoptions(_INIT_OPTIONS)
-            # stdout belongs to our results.
-            callbacks.consolewrite_print = _discard
-            callbacks.consolewrite_warnerror = _discard
-            ri.initr(interactive=False)
+                embedded.set_initoptions(_INIT_OPTIONS)
+                # stdout belongs to our results.
+                callbacks.consolewrite_print = _discard
+                callbacks.consolewrite_warnerror = _discard
+                _start(ri)
         except Exception as error:
             raise RUnavailableError(
                 f"R is at {home}, but rpy2 could not load it ({type(error).__name__}: {error}). "
@@ -65,7 +65,9 @@ class _Session:
                 "pip install --force-reinstall --no-cache-dir --no-deps rpy2-rinterface==3.6.5"
             ) from error
         self.ri = ri
-        self.owner = threading.get_ident()
+        self.broken = embedded.RRuntimeError
+        # The object, not its number: numbers are given again when a thread has ended.
+        self.owner = threading.current_thread()
         self.pid = os.getpid()
         folder = r_scripts_folder()
         files = [path for path in sorted(folder.glob("*.R")) if path.name != "setup.R"]
@@ -87,6 +89,29 @@ class _Session:
             ) from error
 
 
+@contextlib.contextmanager
+def _no_profiles() -> Iterator[None]:
+    """Keep the user's profiles out of the R processes that rpy2 asks for paths at its start."""
+    names = ("R_PROFILE", "R_PROFILE_USER")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, os.devnull))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+def _start(ri: Any) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    ri.initr(interactive=False)
+    # R and rpy2 put their own in its place.
+    if threading.current_thread() is threading.main_thread() and handler is not None:
+        signal.signal(signal.SIGINT, handler)
+
+
 _session: _Session | None = None
 _failure: RUnavailableError | None = None
 _lock = threading.Lock()
@@ -102,7 +127,22 @@ def _require_home() -> Path:
         return home
     named = os.environ.get("R_HOME")
     where = f"R_HOME names {named}, where no R is" if named else "R is not installed or not on PATH"
-    raise RUnavailableError(f"{where}. {_CURE}")
+    raise RUnavailableError(f"{where}. {install_r()}")
+
+
+def install_r() -> str:
+    """Say how to get R with what we need of it."""
+    return (
+        "On Debian or Ubuntu: apt-get install r-base-dev r-cran-mgcv libopenblas0-pthread; "
+        f"elsewhere install R 4.2 or later, then run: Rscript {setup_script()}"
+    )
+
+
+def install_package(name: str) -> str:
+    """Say how to get an R package."""
+    if name == "mgcv":
+        return f"On Debian or Ubuntu: apt-get install r-cran-mgcv; else: Rscript {setup_script()}"
+    return f"It comes from CRAN: Rscript {setup_script()}"
 
 
 def _get_session() -> _Session:
@@ -119,7 +159,7 @@ def _get_session() -> _Session:
                 raise
     if _session.pid != os.getpid():
         raise _not_ours("R was started before this process was forked; spawn workers, do not fork")
-    if threading.get_ident() != _session.owner:
+    if threading.current_thread() is not _session.owner:
         raise _not_ours("R belongs to the thread that called it first; call it from there")
     return _session
 
@@ -166,7 +206,14 @@ def call(function: str, /, **arguments: Any) -> Any:
             f"r_scripts has no function {function!r}.",
             function=function, r_class=None, r_message=None,
         ) from None  # fmt: skip
-    outcome = session.envelope(target, to_r(arguments))
+    try:
+        outcome = session.envelope(target, to_r(arguments))
+    except session.broken as error:
+        # What R's own condition system does not let us catch: an interrupt, a failing handler.
+        raise RError(
+            f"R broke off in {function}: {str(error).strip() or 'interrupted'}",
+            function=function, r_class=None, r_message=str(error).strip() or None,
+        ) from error  # fmt: skip
     parts = dict(zip(outcome.do_slot("names"), outcome, strict=True))
     for text in parts["warnings"]:
         warnings.warn(f"R's {function}: {text}", RWarning, stacklevel=2)
@@ -222,15 +269,11 @@ def require_package(name: str) -> None:
             "(it compiles against R, so have R and its headers first)."
         )
     if package_folder(name) is None:
-        cure = (
-            f"It comes from CRAN: run `Rscript {setup_script()}`, or use the native engine."
-            if name == "mirt"
-            else f"On Debian or Ubuntu: apt-get install r-cran-{name.lower()}; "
-            f"elsewhere: Rscript {setup_script()}"
-        )
         looked = ", ".join(str(path) for path in library_paths())
+        without = ", or use the native engine" if name == "mirt" else ""
         raise RUnavailableError(
-            f"R has no package {name!r} (looked in {looked}). {cure}", package=name
+            f"R has no package {name!r} (looked in {looked}). {install_package(name)}{without}.",
+            package=name,
         )
     if _failure is not None:
         raise _failure

@@ -1,12 +1,13 @@
-"""Work in a process of its own, which can be killed: R cannot take an interrupt in a long fit,
-and a crash of R would take this process with it.
+"""Work in a process of its own, which can be killed.
 
-The worker is a fresh interpreter with one BLAS thread. It imports the function by name, so a
+R cannot take an interrupt in a long fit, and a crash of R would take this process with it. The
+worker is a fresh interpreter with one BLAS thread. It imports the function by name, so a
 script needs no ``__main__`` guard. What goes in and comes out is pickled.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import pickle
@@ -14,6 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
+import traceback
 import warnings
 from collections.abc import Callable
 from typing import Any, BinaryIO, TypeVar
@@ -24,7 +26,7 @@ T = TypeVar("T")
 _CHILD = "from metabench_py.rbridge.worker import _serve; _serve()"
 
 
-def run_in_worker(function: Callable[..., T], /, *args: Any) -> T:
+def run_in_worker(function: Callable[..., T], /, *args: Any, limit_s: float | None = None) -> T:
     """Run a module-level function in a process of its own and give its value.
 
     Warnings of the worker are given again here. On Ctrl-C, or any other exception while waiting,
@@ -36,11 +38,18 @@ def run_in_worker(function: Callable[..., T], /, *args: Any) -> T:
         A function that the worker can import by its module and name.
     *args
         Its arguments; they and the value must be picklable (an RObject is not).
+    limit_s
+        Seconds after which the worker is killed; None: it may take its time.
 
     Raises
     ------
+    InputError
+        The function is not importable: a lambda, a nested one, one of ``__main__``.
     WorkerError
-        The process died: R crashed, or it was killed (facts: function, exit_code).
+        The process died: R crashed, or it was killed (facts: function, status, as of
+        `subprocess.Popen.returncode`), or it took longer than `limit_s`.
+    Exception
+        What the function raised.
     """
     name = f"{function.__module__}.{function.__qualname__}"
     if "<" in name or function.__module__ == "__main__":
@@ -60,11 +69,24 @@ def run_in_worker(function: Callable[..., T], /, *args: Any) -> T:
         # Its own group: Ctrl-C reaches us alone, and we kill all of it.
         start_new_session=True,
     ) as process:
+        late = threading.Event()
+        timer = threading.Timer(limit_s or 0.0, _stop_late, (process, late))
+        timer.daemon = True
+        if limit_s is not None:
+            timer.start()
         try:
             answer = _exchange(process, task)
         except BaseException:
             _kill(process)
             raise
+        finally:
+            timer.cancel()
+    if not answer and late.is_set():
+        raise WorkerError(
+            f"The worker process that ran {name} took longer than {limit_s:g} s and was stopped.",
+            function=name,
+            status=process.returncode,
+        )
     if not answer:
         raise _died(name, process.returncode)
     status, value, warned = pickle.loads(answer)
@@ -78,45 +100,59 @@ def run_in_worker(function: Callable[..., T], /, *args: Any) -> T:
 def _exchange(process: subprocess.Popen[bytes], task: bytes) -> bytes:
     assert process.stdin is not None
     assert process.stdout is not None
-    try:
+    # A broken pipe: it died at its start; the exit status says more.
+    with contextlib.suppress(BrokenPipeError):
         process.stdin.write(len(task).to_bytes(8, "little"))
         process.stdin.write(task)
         process.stdin.flush()
-    except BrokenPipeError:
-        # It died at its start; the exit status says more.
-        pass
     # stdin stays open meanwhile: the worker ends itself when it closes, that is, when we die.
     answer = process.stdout.read()
     # Only then close stdin: a worker that has answered must end by itself, with status 0.
     process.wait()
-    try:
-        process.stdin.close()
-    except BrokenPipeError:
-        pass
+    _close_stdin(process)
     return answer if process.returncode == 0 else b""
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()
+    # What is left in the buffer would break the pipe again, in place of the exception under way.
+    _close_stdin(process)
+
+
+def _close_stdin(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+
+
+def _stop_late(process: subprocess.Popen[bytes], late: threading.Event) -> None:
+    # The caller still waits for this process, so its number is nobody else's.
+    if process.returncode is None:
+        late.set()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _died(name: str, status: int) -> WorkerError:
-    if status < 0:
+    if status == -signal.SIGKILL:
+        how = "was killed (SIGKILL), as the system does when memory is short"
+        cure = "Try again with fewer jobs at a time or more memory"
+    elif status < 0:
         try:
-            how = f"was killed by {signal.Signals(-status).name}"
+            signalled = signal.Signals(-status).name
         except ValueError:
-            how = f"was killed by signal {-status}"
+            signalled = f"signal {-status}"
+        how = f"crashed ({signalled})"
+        cure = "Look at `metabench-py doctor`, or use the native engine, which needs no R"
     else:
         how = f"ended with status {status}"
+        cure = "Look at what it wrote above and at `metabench-py doctor`"
     return WorkerError(
-        f"The worker process that ran {name} {how} before it gave a result: R crashed, or the "
-        "machine ran out of memory. Try again with fewer jobs at a time.",
+        f"The R worker process of {name} {how} before it gave a result. {cure}.",
         function=name,
-        exit_code=status,
+        status=status,
     )
 
 
@@ -138,7 +174,10 @@ def _serve() -> None:
             for part in name.split("."):
                 function = getattr(function, part)
             outcome = ("returned", function(*args))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - handed to the caller, who raises it
+            if not isinstance(error, MetabenchError):
+                # A pickled exception keeps its notes, not its traceback.
+                error.add_note(f"In the worker:\n{traceback.format_exc()}")
             outcome = ("raised", error)
     warned = [(warning.category, str(warning.message)) for warning in caught]
     answers.write(_pack(outcome, warned))
@@ -152,13 +191,13 @@ def _pack(outcome: tuple[str, Any], warned: list[tuple[type[Warning], str]]) -> 
     try:
         packed = pickle.dumps((status, value, warned))
         pickle.loads(packed)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - classes raise anything when pickled
         text = (
             f"The worker stopped with {type(value).__name__}: {value}"
             if status == "raised"
             else f"The worker's result cannot be handed over ({error})."
         )
-        substitute: MetabenchError = WorkerError(text, exit_code=0)
+        substitute: MetabenchError = WorkerError(text, status=0)
         packed = pickle.dumps(("raised", substitute, []))
     return packed
 

@@ -148,6 +148,6 @@ def test_without_r_nothing_is_read_or_downloaded(tmp_path: Path, command: str) -
         text=True,
         check=False,
     )
-    assert "R is not installed" in done.stdout, done.stderr
+    assert "where no R is" in done.stdout, done.stderr
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "d").exists()
