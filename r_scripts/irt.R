@@ -2,7 +2,6 @@
 
 # One EM fit as the original calls it: quiet, with its density, tolerance and cycle limit.
 irt_fit <- function(responses, item_type, tolerance, max_cycles) {
-  # Columns without a name would be renamed by mirt.
   fit <- mirt::mirt(responses, 1, itemtype = item_type, method = "EM", dentype = "Gaussian",
                     TOL = tolerance, technical = list(NCYCLES = max_cycles), verbose = FALSE)
   parameters <- mirt::coef(fit, simplify = TRUE)$items
@@ -18,34 +17,45 @@ irt_fit <- function(responses, item_type, tolerance, max_cycles) {
   )
 }
 
-# A mirt model that holds these parameters; TOL = NaN leaves the values alone. mirt wants data
-# with both answers to every item: by default one LLM that is all wrong and one all right.
+# A mirt model that holds these parameters; TOL = NaN leaves the values alone. Other item types are
+# this one with g = 0 or u = 1. mirt wants data with both answers to every item: by default one
+# LLM that is all wrong and one all right.
 irt_model <- function(a1, d, g, u, data = matrix(rep(0:1, length(a1)), nrow = 2L)) {
   n <- length(a1)
   colnames(data) <- paste0("i", seq_len(n))
-  type <- if (all(g == 0 & u == 1)) "2PL" else "4PL"
-  technical <- list(warn = FALSE, message = FALSE, customK = rep(2L, n))
-  values <- mirt::mirt(data, 1, itemtype = type, pars = "values", technical = technical,
-                       verbose = FALSE)
+  # customK: two categories even where these LLMs all answered alike.
+  build <- function(...) {
+    mirt::mirt(data, 1, itemtype = "4PL", ..., verbose = FALSE,
+               technical = list(warn = FALSE, message = FALSE, customK = rep(2L, n)))
+  }
+  values <- build(pars = "values")
   given <- list(a1 = a1, d = d, g = g, u = u)
   for (name in names(given)) values$value[values$name == name] <- given[[name]]
   values$est <- FALSE
-  mirt::mirt(data, 1, itemtype = type, pars = values, TOL = NaN, technical = technical,
-             verbose = FALSE)
+  build(pars = values, TOL = NaN)
 }
 
-# Abilities and their standard errors, one row an LLM.
+# Abilities and their standard errors, one row an LLM; found is FALSE where mirt's search did not
+# say that it ended at a mode.
 irt_score <- function(responses, a1, d, g, u, method) {
   model <- irt_model(a1, d, g, u)
-  if (method == "EAPsum" && anyNA(responses)) return(irt_score_answered_sum(model, responses))
+  n <- nrow(responses)
+  # mirt's sum scores know neither missing answers nor tests of one item.
+  if (method == "EAPsum" && (anyNA(responses) || length(a1) == 1L)) {
+    return(c(irt_score_answered_sum(model, responses), list(found = rep(TRUE, n))))
+  }
   # The two added rows keep mirt's table of categories whole when an item is answered alike (or
   # not at all) by everybody, and keep it off its other path for a single LLM.
-  n <- nrow(responses)
   padded <- rbind(unname(responses), 0L, 1L)
-  scores <- mirt::fscores(model, method = method, response.pattern = padded,
-                          append_response.pattern = FALSE,
-                          use_dentype_estimate = method %in% c("EAP", "EAPsum"))
-  list(theta = as.double(scores[seq_len(n), 1L]), se = as.double(scores[seq_len(n), 2L]))
+  # mirt's warning counts rows of its own; the caller names the LLMs instead.
+  scores <- suppressWarnings(
+    mirt::fscores(model, method = method, response.pattern = padded,
+                  append_response.pattern = FALSE, verbose = FALSE,
+                  use_dentype_estimate = method %in% c("EAP", "EAPsum")))
+  code <- attr(scores, "converge_info_code")
+  rows <- seq_len(n)
+  list(theta = as.double(scores[rows, 1L]), se = as.double(scores[rows, 2L]),
+       found = if (is.null(code)) rep(TRUE, n) else code[rows] %in% c(1, NA))
 }
 
 # A sum score over the answered items alone, which mirt does not have: the Lord-Wingersky (1984)
@@ -53,9 +63,8 @@ irt_score <- function(responses, a1, d, g, u, method) {
 irt_score_answered_sum <- function(model, responses) {
   nodes <- as.double(model@Model$Theta)
   weight <- as.double(model@Internals$Prior[[1L]])
-  right <- vapply(seq_len(ncol(responses)), function(i) {
-    mirt::probtrace(mirt::extract.item(model, i), matrix(nodes))[, 2L]
-  }, double(length(nodes)))
+  # Columns go by item, wrong then right.
+  right <- mirt::probtrace(model, matrix(nodes))[, c(FALSE, TRUE), drop = FALSE]
   total <- rowSums(responses, na.rm = TRUE)
   pattern <- apply(!is.na(responses), 1L, function(x) paste(as.integer(x), collapse = ""))
   theta <- se <- double(nrow(responses))
@@ -79,14 +88,10 @@ irt_score_answered_sum <- function(model, responses) {
 
 # Fisher information, one row a theta, one column an item.
 irt_information <- function(a1, d, g, u, theta) {
-  model <- irt_model(a1, d, g, u)
-  vapply(seq_along(a1), function(i) {
-    mirt::iteminfo(mirt::extract.item(model, i), matrix(theta))
-  }, double(length(theta)))
+  mirt::testinfo(irt_model(a1, d, g, u), matrix(theta), individual = TRUE)
 }
 
-# Infit and outfit at given abilities. Each item needs both answers in mirt's table even where
-# these LLMs gave one, hence customK.
+# Infit and outfit at given abilities.
 irt_item_fit <- function(responses, a1, d, g, u, theta) {
   model <- irt_model(a1, d, g, u, unname(responses))
   found <- mirt::itemfit(model, fit_stats = "infit", Theta = matrix(theta))

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from metabench_py import rbridge
-from metabench_py.benchmarks import ItemType, ScoreMethod
-from metabench_py.errors import ConvergenceError, InputError, ResponseError, RError
+from metabench_py.benchmarks import SCORE_METHODS, ItemType, ScoreMethod
+from metabench_py.errors import ConvergenceError, InputError, RError, ResponseError
 from metabench_py.irt.engine import Abilities, FitOptions, IrtFit
 from metabench_py.irt.model import Floats, ItemParameters
 from metabench_py.rbridge import locate
@@ -22,6 +22,8 @@ from metabench_py.rbridge.worker import run_in_worker
 from metabench_py.responses import MISSING, ResponseMatrix
 
 _PRIOR_METHODS = ("MAP", "EAP", "EAPsum")
+# More LLMs than this take mirt's search seconds to minutes.
+_MANY = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +34,7 @@ class ItemFit:
     ----------
     outfit, infit
         Mean squared standardised residual, unweighted and information-weighted; 1 is expected
-        (Wright & Masters 1982), 0.5 to 1.5 is usual.
+        (Wright & Masters 1982), 0.5 to 1.5 is usual. NaN for an item that nobody answered.
     z_outfit, z_infit
         The same as standard normal deviates.
     """
@@ -50,8 +52,8 @@ class MirtEngine:
     Parameters
     ----------
     own_process
-        Fit in a process of its own, which Ctrl-C ends; else in this one, where R holds Ctrl-C
-        back until the fit has ended.
+        Fit, and score many LLMs, in a process of its own, which Ctrl-C ends; else in this one,
+        where R holds Ctrl-C back until it has ended.
 
     Raises
     ------
@@ -129,29 +131,43 @@ class MirtEngine:
     ) -> Abilities:
         """Estimate abilities by ``mirt::fscores``, options as the original's.
 
-        EAPsum with missing answers, which mirt does not have, is the Lord-Wingersky recursion
-        over each LLM's answered items on mirt's curves, nodes and prior.
+        EAPsum with missing answers, or of one item, which mirt does not have, is the
+        Lord-Wingersky recursion over each LLM's answered items on mirt's curves, nodes and prior.
+
+        Raises
+        ------
+        ResponseError
+            An item is not in the matrix.
+        InputError
+            There is no such method.
 
         Warns
         -----
         RWarning
-            mirt's optimiser did not converge for some LLMs.
+            mirt's search did not converge for some LLMs.
         """
+        if method not in SCORE_METHODS:
+            raise InputError(f"No score method {method!r}; there are {', '.join(SCORE_METHODS)}.")
         answers = responses.select(parameters.items).values
         theta = np.full(len(answers), 0.0 if method in _PRIOR_METHODS else np.nan)
         se = np.full(len(answers), 1.0 if method in _PRIOR_METHODS else np.nan)
-        answered = (answers != MISSING).any(axis=1)
-        if answered.any():
-            found = rbridge.call(
-                "irt_score",
-                responses=rbridge.IntegerMatrix(answers[answered], missing=MISSING),
-                method=method,
-                **_as_arguments(parameters),
-            )
+        answered = np.flatnonzero((answers != MISSING).any(axis=1))
+        if answered.size:
+            run = self._run if answered.size > _MANY else _here
+            found = run(_score, answers[answered], _as_arguments(parameters), method)
             theta[answered] = found["theta"]
             se[answered] = found["se"]
             # mirt has no standard error where the estimate runs away.
-            se[np.isinf(theta)] = np.inf
+            se[np.isnan(se) & ~np.isnan(theta)] = np.inf
+            lost = answered[~found["found"]]
+            if lost.size:
+                warnings.warn(
+                    f"mirt's {method} search did not converge for {lost.size} of "
+                    f"{responses.n_llms} LLMs, the first is {responses.llms[lost[0]]!r}; "
+                    "another score method may suit them.",
+                    rbridge.RWarning,
+                    stacklevel=2,
+                )
         return Abilities(theta=theta, se=se, method=method, engine=self.name)
 
     def information(self, parameters: ItemParameters, theta: ArrayLike) -> Floats:
@@ -170,18 +186,21 @@ class MirtEngine:
         Parameters
         ----------
         theta
-            Ability of every LLM, shape (n_llms,); the original takes MAP estimates.
+            Ability of every LLM, shape (n_llms,); the original takes MAP estimates. That of an
+            LLM without any answer does not matter.
 
         Raises
         ------
         InputError
-            `theta` has another length or is not finite.
+            `theta` has another length or is not finite, or fewer than two LLMs have answers.
         """
         answers = responses.select(parameters.items).values
         at = np.asarray(theta, dtype=np.float64)
-        if at.shape != (len(answers),) or not np.isfinite(at).all():
-            raise InputError(f"Item fit needs {len(answers)} finite abilities, one an LLM.")
         answered = (answers != MISSING).any(axis=1)
+        if at.shape != (len(answers),) or not np.isfinite(at[answered]).all():
+            raise InputError(f"Item fit needs {len(answers)} finite abilities, one an LLM.")
+        if answered.sum() < 2:
+            raise InputError("Item fit needs the answers of two LLMs or more.")
         found = rbridge.call(
             "irt_item_fit",
             responses=rbridge.IntegerMatrix(answers[answered], missing=MISSING),
@@ -191,7 +210,11 @@ class MirtEngine:
         return ItemFit(items=parameters.items, **found)
 
     def _run(self, function: Callable[..., Any], *args: Any) -> Any:
-        return run_in_worker(function, *args) if self._own_process else function(*args)
+        return (run_in_worker if self._own_process else _here)(function, *args)
+
+
+def _here(function: Callable[..., Any], *args: Any) -> Any:
+    return function(*args)
 
 
 def _fit(values: Any, item_type: str, tolerance: float, max_cycles: int) -> dict[str, Any]:
@@ -203,6 +226,16 @@ def _fit(values: Any, item_type: str, tolerance: float, max_cycles: int) -> dict
         item_type=item_type,
         tolerance=tolerance,
         max_cycles=max_cycles,
+    )
+    return found
+
+
+def _score(values: Any, parameters: dict[str, Floats], method: str) -> dict[str, Any]:
+    found: dict[str, Any] = rbridge.call(
+        "irt_score",
+        responses=rbridge.IntegerMatrix(values, missing=MISSING),
+        method=method,
+        **parameters,
     )
     return found
 

@@ -1,8 +1,7 @@
-"""Native scoring and information against mirt 1.42: simulated cases and the published thetas."""
+"""Both engines' scores and information against mirt 1.42: simulated cases, published thetas."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -11,16 +10,19 @@ import pandas as pd
 import pytest
 
 from metabench_py.benchmarks import REDUCTIONS, SCORE_METHODS, Benchmark, ScoreMethod
-from metabench_py.irt.engine import Abilities
+from metabench_py.irt.engine import Abilities, Engine
 from metabench_py.irt.model import Floats, ItemParameters
 from metabench_py.irt.native import NativeEngine
 from metabench_py.responses import ResponseMatrix
 
 from . import tolerances
+from .cases import CASES, LARGE, Case, load_case, parameters_of
 from .report import Record
 
-ENGINE = NativeEngine()
-CASES = ("sim-2pl", "sim-2pl-hostile", "sim-2pl-missing", "sim-3pl", "sim-4pl")
+# mirt itself says where its search did not converge.
+pytestmark = pytest.mark.filterwarnings("ignore:mirt's:metabench_py.rbridge.session.RWarning")
+
+ENGINES = ("native", "mirt")
 # HellaSwag's published parameters are not among the released files.
 PUBLISHED: tuple[Benchmark, ...] = ("arc", "gsm8k", "mmlu", "truthfulqa", "winogrande")
 THETA = {
@@ -31,40 +33,38 @@ THETA = {
     "WLE": tolerances.WLE,
 }
 SE = {**THETA, "MAP": tolerances.MAP_SE, "ML": tolerances.MODE_SE, "WLE": tolerances.MODE_SE}
+REPLAYED = {"MAP": tolerances.REPLAY, "WLE": tolerances.REPLAY}
 
 
-@dataclass(frozen=True, eq=False)
-class Case:
-    """Parameters, responses and what mirt made of them."""
-
-    name: str
-    parameters: ItemParameters
-    responses: ResponseMatrix
-    scores: pd.DataFrame
-    folder: Path
-
-
-def parameters_of(table: pd.DataFrame) -> ItemParameters:
-    columns = (table[name].to_numpy(np.float64) for name in ("a1", "d", "g", "u"))
-    return ItemParameters(tuple(table["item"].astype(str)), *columns)
+def scorings() -> list[object]:
+    """Engine, case, method; slow where mirt searches long."""
+    runs: list[object] = []
+    for engine in ENGINES:
+        for case in CASES:
+            for method in SCORE_METHODS:
+                long = method == "WLE" or (method in ("MAP", "ML") and case in LARGE)
+                marks = [pytest.mark.slow] if engine == "mirt" and long else []
+                runs.append(pytest.param(engine, case, method, marks=marks))
+    return runs
 
 
-@pytest.fixture(scope="module", params=CASES)
+@pytest.fixture
+def engine(request: pytest.FixtureRequest) -> Engine:
+    if request.param == "native":
+        return NativeEngine()
+    request.getfixturevalue("needs_mirt")
+    from metabench_py.irt.mirt import MirtEngine
+
+    return MirtEngine(own_process=False)
+
+
+@pytest.fixture
 def case(request: pytest.FixtureRequest, golden: Path) -> Case:
-    folder = golden / "irt" / request.param
-    answers = pd.read_csv(folder / "responses.csv")
-    responses = ResponseMatrix(
-        tuple(f"llm-{i}" for i in range(len(answers))),
-        tuple(answers.columns),
-        answers.fillna(-1).to_numpy().astype(np.int8),
-    )
-    return Case(
-        request.param,
-        parameters_of(pd.read_csv(folder / "items.csv")),
-        responses,
-        pd.read_csv(folder / "scores.csv"),
-        folder,
-    )
+    return load_case(golden / "irt" / request.param)
+
+
+both_engines = pytest.mark.parametrize("engine", ENGINES, indirect=True)
+every_case = pytest.mark.parametrize("case", CASES, indirect=True)
 
 
 def log_posterior(values: np.ndarray, parameters: ItemParameters, theta: Floats) -> Floats:
@@ -92,7 +92,8 @@ def compare(
     both = np.isfinite(theta)
     assert both.mean() > 0.9
     worst = np.abs(ours.theta[both] - theta[both]).max()
-    record(f"{method} theta", where, worst, THETA[method])
+    tolerance = REPLAYED.get(method) if ours.engine == "mirt" else None
+    record(f"{method} theta", where, worst, tolerance or THETA[method])
     # mirt gives no SE to an infinite theta, nor at its upper bound; ours are infinite there.
     known = both & np.isfinite(se)
     assert (theta[~known] > 19.99).sum() + (theta == -np.inf).sum() == (~known).sum()
@@ -103,18 +104,24 @@ def compare(
     record(f"{method} SE" + ("" if quadrature else ", 99 %"), where, float(worst), SE[method])
 
 
-@pytest.mark.parametrize("method", SCORE_METHODS)
-def test_simulated_cases(case: Case, method: ScoreMethod, record: Record) -> None:
+@pytest.mark.parametrize(("engine", "case", "method"), scorings(), indirect=["engine", "case"])
+def test_simulated_cases(engine: Engine, case: Case, method: ScoreMethod, record: Record) -> None:
     if f"theta_{method}" not in case.scores:
-        # mirt has no EAPsum with missing answers; ours is held to brute force in the unit tests.
+        # mirt has no EAPsum with missing answers: ours are held to brute force in the unit
+        # tests, and to each other here.
         assert (case.name, method) == ("sim-2pl-missing", "EAPsum")
-        return
-    ours = ENGINE.score(case.responses, case.parameters, method)
-    theta = case.scores[f"theta_{method}"].to_numpy(np.float64)
-    se = case.scores[f"se_{method}"].to_numpy(np.float64)
-    compare(record, case.name, method, ours, theta, se)
+        if engine.name == "native":
+            return
+        native = NativeEngine().score(case.responses, case.parameters, method)
+        theta, se = native.theta, native.se
+    else:
+        theta = case.scores[f"theta_{method}"].to_numpy(np.float64)
+        se = case.scores[f"se_{method}"].to_numpy(np.float64)
+    ours = engine.score(case.responses, case.parameters, method)
+    where = f"{case.name}, {engine.name}"
+    compare(record, where, method, ours, theta, se)
     if method == "MAP":
-        check_objective(record, case.name, case.responses, case.parameters, ours.theta, theta)
+        check_objective(record, where, case.responses, case.parameters, ours.theta, theta)
 
 
 def check_objective(
@@ -130,28 +137,41 @@ def check_objective(
     record("MAP objective below mirt's", where, max(0.0, lost.max()), tolerances.MAP_OBJECTIVE)
 
 
-def test_all_wrong_and_all_right_are_infinite(case: Case) -> None:
-    ours = ENGINE.score(case.responses, case.parameters, "ML")
-    answered = case.responses.values
-    wrong = (answered != 1).all(axis=1)
-    right = (answered != 0).all(axis=1)
-    assert wrong.any() or right.any()
-    assert (ours.theta[wrong] == -np.inf).all()
-    assert (ours.theta[right] == np.inf).all()
-    assert np.isinf(ours.se[wrong | right]).all()
+@every_case
+@both_engines
+def test_all_wrong_and_all_right_are_infinite(engine: Engine, case: Case) -> None:
+    values = case.responses.values
+    wrong = (values != 1).all(axis=1)
+    right = (values != 0).all(axis=1)
+    extreme = np.flatnonzero(wrong | right)
+    assert extreme.size
+    some = case.responses.rows([case.responses.llms[i] for i in extreme])
+    ours = engine.score(some, case.parameters, "ML")
+    assert (ours.theta == np.where(wrong[extreme], -np.inf, np.inf)).all()
+    assert np.isinf(ours.se).all()
 
 
-def test_information(case: Case, record: Record) -> None:
+@every_case
+@both_engines
+def test_information(engine: Engine, case: Case, record: Record) -> None:
     table = pd.read_csv(case.folder / "information.csv")
-    ours = ENGINE.information(case.parameters, table["theta"].to_numpy(np.float64))
+    ours = engine.information(case.parameters, table["theta"].to_numpy(np.float64))
+    where = f"{case.name}, {engine.name}"
     worst = np.abs(ours - table[list(case.parameters.items)].to_numpy()).max()
-    record("item information", case.name, worst, tolerances.INFORMATION)
+    record("item information", where, worst, tolerances.INFORMATION)
     worst = np.abs(ours.sum(axis=1) - table["test"].to_numpy()).max()
-    record("test information", case.name, worst, tolerances.INFORMATION)
+    record("test information", where, worst, tolerances.INFORMATION)
 
 
+@pytest.mark.parametrize(
+    "engine",
+    ["native", pytest.param("mirt", marks=pytest.mark.slow)],
+    indirect=True,
+)
 @pytest.mark.parametrize("benchmark", PUBLISHED)
-def test_published_thetas(benchmark: Benchmark, shared_data: Path, record: Record) -> None:
+def test_published_thetas(
+    engine: Engine, benchmark: Benchmark, shared_data: Path, record: Record
+) -> None:
     folder = shared_data / "published" / "B"
     parameters = parameters_of(pd.read_parquet(folder / f"items-{benchmark}.parquet"))
     published = pd.read_parquet(folder / f"theta-{benchmark}.parquet").set_index("name")
@@ -159,8 +179,8 @@ def test_published_thetas(benchmark: Benchmark, shared_data: Path, record: Recor
     published = published.loc[list(responses.llms)]
     theta = published["theta"].to_numpy(np.float64)
     method = REDUCTIONS["B"][benchmark].score_method
-    ours = ENGINE.score(responses, parameters, method)
-    where = f"published {benchmark}"
+    ours = engine.score(responses, parameters, method)
+    where = f"published {benchmark}, {engine.name}"
     compare(record, where, method, ours, theta, cast("Floats", published["se"].to_numpy()))
     if method == "MAP":
         check_objective(record, where, responses, parameters, ours.theta, theta)

@@ -40,6 +40,7 @@ MODE_SE = Tolerance(
     "ML and WLE SE", 1e-3, "mirt differentiates numerically; for 99 % of LLMs, as MAP SE"
 )
 INFINITE = Tolerance("infinite ML", 0.0, "number of LLMs whose infinity or its sign differs")
+REPLAY = Tolerance("mirt's own search", 1e-6, "mirt again, from parameters of 15 digits")
 INFORMATION = Tolerance("information", 1e-9, "a closed form; only rounding differs")
 
 # Item response theory: fitting.
@@ -48,6 +49,8 @@ LOG_LIKELIHOOD_3PL = Tolerance(
     "log-likelihood, 3PL", 1e-3, "a rounding fork in the search: mirt differs between its own runs"
 )
 PARAMETERS = Tolerance("item parameters", 1e-6, "the same cycles; rounding grows along the path")
+PARAMETERS_3PL = Tolerance("item parameters, 3PL", 2e-3, "as its log-likelihood")
+ITEM_FIT = Tolerance("item fit", 1e-9, "a closed form; only rounding differs")
 CYCLES = Tolerance("EM cycles", 0.0, "the same stopping rule on the same path")
 
 # Reconstruction, in score points.
