@@ -11,6 +11,7 @@ import typer
 
 from metabench_py import __version__
 from metabench_py.cli.bundle import bundle_app
+from metabench_py.cli.calibrate import calibrate_app
 from metabench_py.cli.reconstruct import reconstruct_command
 from metabench_py.errors import MetabenchError
 
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 app.command("reconstruct")(reconstruct_command)
 app.add_typer(bundle_app)
+app.add_typer(calibrate_app)
 
 
 def _version(wanted: bool) -> None:

@@ -25,7 +25,8 @@ class FitOptions:
         ``mirt-path`` follows mirt's EM cycle by cycle (R's mirt itself always does);
         ``converged`` maximises the marginal likelihood to a true optimum.
     tolerance
-        Stop when no parameter moves more (mirt's TOL).
+        Stop when no parameter moves more (mirt's TOL); ``converged`` stops when no derivative of
+        the log-likelihood per LLM is above a thousandth of it.
     max_cycles
         Cycles at most (mirt's NCYCLES); iterations at most for ``converged``.
     """

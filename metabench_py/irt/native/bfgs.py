@@ -48,6 +48,15 @@ def minimise(
     )
 
 
+def largest_derivative(x: Floats, size: int, nodes: Floats, right: Floats, wrong: Floats) -> float:
+    """Largest absolute derivative of the objective at `x`; arguments as for `minimise`."""
+    work = np.empty((4, right.size))
+    slope = np.empty(x.size)
+    value(x, size, nodes, right.ravel(), wrong.ravel(), work)
+    gradient(x, size, nodes, right.ravel(), wrong.ravel(), work, slope)
+    return float(np.abs(slope).max())
+
+
 @njit(cache=True)
 def _minimise(
     start: Floats, size: int, nodes: Floats, right: Floats, wrong: Floats, max_iterations: int

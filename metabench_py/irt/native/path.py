@@ -40,13 +40,15 @@ class Estimate:
     ----------
     rows
         Slope, intercept, logits of the asymptotes; shape (n_items, 2 to 4).
+    gradient_norm
+        Largest absolute derivative of the log-likelihood per LLM, by these.
     """
 
     rows: Floats
     log_likelihood: float
     iterations: int
     converged: bool
-    messages: tuple[str, ...] = ()
+    gradient_norm: float
 
 
 def start_values(patterns: Patterns, size: int) -> Floats:
@@ -94,7 +96,8 @@ def follow(patterns: Patterns, size: int, tolerance: float, max_cycles: int) -> 
         if not converged and cycle % _ACCELERATE_EVERY == 0 and rate > _SLOWEST_ACCELERATED:
             x = _accelerate(earlier, before, x)
     final = _expect(expectation, x, size, cycle, anew=True)
-    return Estimate(x.reshape(-1, size), final.log_likelihood, cycle, converged)
+    norm = bfgs.largest_derivative(x, size, nodes, final.right, final.wrong) / patterns.n_llms
+    return Estimate(x.reshape(-1, size), final.log_likelihood, cycle, converged, norm)
 
 
 def _expect(
