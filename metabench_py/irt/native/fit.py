@@ -116,9 +116,7 @@ def _follow(
     norm = found.gradient_norm
     messages = []
     if not found.converged:
-        messages.append(
-            f"Stopped at the limit of {found.iterations} cycles, before mirt's stopping rule was met."
-        )
+        messages.append(f"Stopped at the limit of {found.iterations} cycles; mirt would go on.")
     if found.converged and norm > _STILL_RISING:
         message = (
             f"mirt's stopping rule was met after {found.iterations} cycles, but this is no optimum "
