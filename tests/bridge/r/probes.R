@@ -47,14 +47,14 @@ probe_values <- function() {
 }
 
 # The value stays in R, so that a change of a copy in Python would show here.
-probe_state <- new.env()
+probe_box <- new.env()
 
 probe_keep <- function(value) {
-  probe_state$value <- value
+  probe_box$value <- value
   TRUE
 }
 
-probe_kept <- function() probe_state$value
+probe_kept <- function() probe_box$value
 
 probe_session <- function() {
   list(
@@ -73,4 +73,21 @@ probe_quit <- function(status) quit("no", status)
 probe_loop <- function(path) {
   writeLines(as.character(Sys.getpid()), path)
   repeat sqrt(2)
+}
+
+probe_state <- function() {
+  list(seed = get0(".Random.seed", globalenv(), inherits = FALSE), kind = RNGkind())
+}
+
+probe_generator <- function(kind, sample_kind) {
+  # The old sampling kind warns.
+  suppressWarnings(RNGkind(kind, sample.kind = sample_kind))
+  TRUE
+}
+
+probe_forget_state <- function() {
+  if (exists(".Random.seed", globalenv(), inherits = FALSE)) {
+    rm(".Random.seed", envir = globalenv())
+  }
+  TRUE
 }
