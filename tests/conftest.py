@@ -6,9 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # The fixture `record` of the parity tests, and the table at the end of the run.
 pytest_plugins = ["parity.report"]
+
+# A busy machine is no reason to fail.
+settings.register_profile("calm", deadline=None)
+settings.load_profile("calm")
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"

@@ -161,7 +161,8 @@ def test_se_under_the_2pl_is_from_the_information(
         result = score(responses, model, method)
         inside = np.abs(result.theta) < 19.0
         total = information(model, result.theta[inside]).sum(axis=1) + prior
-        np.testing.assert_allclose(result.se[inside], 1.0 / np.sqrt(total), rtol=1e-4)
+        # The standard error is of the curvature 1e-4 ahead of the mode, as mirt's.
+        np.testing.assert_allclose(result.se[inside], 1.0 / np.sqrt(total), rtol=1e-3)
 
 
 @given(st.data(), models("2PL"))
