@@ -12,7 +12,9 @@ import typer
 from metabench_py import __version__
 from metabench_py.cli.bundle import bundle_app
 from metabench_py.cli.calibrate import calibrate_app
+from metabench_py.cli.evaluate import evaluate_command
 from metabench_py.cli.reconstruct import reconstruct_command
+from metabench_py.cli.scrape import scrape_app
 from metabench_py.errors import MetabenchError
 
 app = typer.Typer(
@@ -22,9 +24,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("evaluate")(evaluate_command)
 app.command("reconstruct")(reconstruct_command)
 app.add_typer(bundle_app)
 app.add_typer(calibrate_app)
+app.add_typer(scrape_app)
 
 
 def _version(wanted: bool) -> None:

@@ -109,7 +109,20 @@ def plan(
     recheck
         Try again what was refused, absent or invalid, at the newest commit.
     """
-    models, states = ledger.models(), ledger.part_states()
+    return _plan(wanted, ledger.models(), ledger.part_states(), recheck)
+
+
+def plan_anew(wanted: Mapping[str, Sequence[Benchmark]]) -> Plan:
+    """Plan for a folder that has no ledger yet."""
+    return _plan(wanted, {}, {}, False)
+
+
+def _plan(
+    wanted: Mapping[str, Sequence[Benchmark]],
+    models: Mapping[str, ModelRow],
+    states: Mapping[tuple[str, str], str],
+    recheck: bool,
+) -> Plan:
     final = {"done"} if recheck else FINAL
     todo: list[Wanted] = []
     n_files = n_skipped = 0
