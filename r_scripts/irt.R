@@ -94,7 +94,8 @@ irt_information <- function(a1, d, g, u, theta) {
 # Infit and outfit at given abilities.
 irt_item_fit <- function(responses, a1, d, g, u, theta) {
   model <- irt_model(a1, d, g, u, unname(responses))
-  found <- mirt::itemfit(model, fit_stats = "infit", Theta = matrix(theta))
+  # It warns of NaNs where there are too few answers; they are in its result.
+  found <- suppressWarnings(mirt::itemfit(model, fit_stats = "infit", Theta = matrix(theta)))
   list(outfit = as.double(found$outfit), z_outfit = as.double(found$z.outfit),
        infit = as.double(found$infit), z_infit = as.double(found$z.infit))
 }

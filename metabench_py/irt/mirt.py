@@ -34,9 +34,13 @@ class ItemFit:
     ----------
     outfit, infit
         Mean squared standardised residual, unweighted and information-weighted; 1 is expected
-        (Wright & Masters 1982), 0.5 to 1.5 is usual. NaN for an item that nobody answered.
+        (Wright & Masters 1982), 0.5 to 1.5 is usual.
     z_outfit, z_infit
         The same as standard normal deviates.
+
+    Notes
+    -----
+    NaN where the answers do not determine it: for an item that nobody answered.
     """
 
     items: tuple[str, ...]
@@ -107,8 +111,9 @@ class MirtEngine:
             try:
                 found = self._run(_fit, *arguments)
             except RError as error:
+                why = str(error.facts.get("r_message")).rstrip(".")
                 raise ConvergenceError(
-                    f"mirt gave no {item_type} estimates ({error.facts.get('r_message')}).",
+                    f"mirt gave no {item_type} estimates: {why}.",
                     item_type=item_type,
                 ) from error
         return IrtFit(
@@ -144,7 +149,7 @@ class MirtEngine:
         Warns
         -----
         RWarning
-            mirt's search did not converge for some LLMs.
+            mirt's search did not report convergence for some LLMs.
         """
         if method not in SCORE_METHODS:
             raise InputError(f"No score method {method!r}; there are {', '.join(SCORE_METHODS)}.")
@@ -162,9 +167,9 @@ class MirtEngine:
             lost = answered[~found["found"]]
             if lost.size:
                 warnings.warn(
-                    f"mirt's {method} search did not converge for {lost.size} of "
+                    f"mirt's {method} search did not report convergence for {lost.size} of "
                     f"{responses.n_llms} LLMs, the first is {responses.llms[lost[0]]!r}; "
-                    "another score method may suit them.",
+                    "their abilities may be off.",
                     rbridge.RWarning,
                     stacklevel=2,
                 )
