@@ -59,6 +59,8 @@ SUBSCORE = Tolerance("sub-score", 1e-9, "a mean of zeros and ones; only rounding
 SCORE = Tolerance("score", 1e-4, "theta's difference, amplified by the steepest spline")
 BOUND = Tolerance("interval bound", 1e-4, "as the score")
 
+COVERAGE = Tolerance("interval coverage", 0.02, "shares; 2,461 LLMs of few large organisations")
+
 # Second stage, in score points.
 PORTABLE_GAM = Tolerance("portable GAM", 1e-9, "the same spline, evaluated in another basis")
 PUBLISHED_GAM = Tolerance("published GAM", 1e-6, "the fit predicts what was published with it")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 
@@ -80,17 +78,6 @@ def test_one_error_is_enough_for_an_interval():
     conformal = ConformalInterval.from_errors(ErrorTable(np.array([50.0]), np.array([-2.0])))
     lower, upper = conformal.interval(60.0)
     assert (float(lower), float(upper)) == pytest.approx((58.0, 62.0))
-
-
-def test_calibration_takes_milliseconds():
-    table = uniform_errors(4000)
-    seconds = []
-    for _ in range(5):
-        start = time.perf_counter()
-        ConformalInterval.from_errors(table).interval(table.predicted[:100])
-        seconds.append(time.perf_counter() - start)
-    # About 1 ms on an idle machine; the room is for a busy one.
-    assert min(seconds) < 0.02
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, -0.1, 90.0, np.nan])

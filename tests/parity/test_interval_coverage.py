@@ -1,0 +1,41 @@
+"""The embedded bundle's 90 % intervals hold what they claim, on LLMs of organisations unseen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from metabench_py.benchmarks import TARGETS, Target
+from metabench_py.bundle import Bundle, load_bundle
+from metabench_py.bundle.schema import ErrorTable
+from metabench_py.reconstruction.conformal import ConformalInterval
+
+from . import tolerances
+from .report import Record
+
+FOLDS = 10
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return load_bundle()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_grouped_coverage(bundle: Bundle, target: Target, record: Record) -> None:
+    """Errors are out of fold already; here the interval's own width and quantile are, too."""
+    table = bundle.errors[target]
+    assert table.group is not None
+    random = np.random.default_rng(1)
+    fold = random.integers(FOLDS, size=table.group.max() + 1)[table.group]
+    inside = np.zeros(table.error.size, dtype=bool)
+    for k in range(FOLDS):
+        held_out = fold == k
+        kept = ErrorTable(table.predicted[~held_out], table.error[~held_out])
+        conformal = ConformalInterval.from_errors(kept)
+        lower, upper = conformal.interval(table.predicted[held_out], 0.9)
+        # The error is predicted minus true.
+        true = table.predicted[held_out] - table.error[held_out]
+        inside[held_out] = (lower <= true) & (true <= upper)
+    off = abs(inside.mean() - 0.9)
+    record("coverage off 90 %", f"embedded bundle, {target}", float(off), tolerances.COVERAGE)
