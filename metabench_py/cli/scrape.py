@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -138,6 +139,143 @@ def responses(
 
 
 @scrape_app.command()
+def leaderboard(
+    out: Annotated[
+        Path, typer.Option("--out", help="Table to write, .parquet or .csv; the ledger beside it.")
+    ] = DEFAULT_FOLDER / "leaderboard.parquet",
+    repo: Annotated[
+        list[str] | None,
+        typer.Option("--repo", help="Data set of result files; several are tried in turn."),
+    ] = None,
+    jobs: JobsOption = 8,
+    attempts: AttemptsOption = 6,
+    timeout: TimeoutOption = 30.0,
+    pause: PauseOption = 1.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Get the leaderboard: one table, one row a model, scores 0-100."""
+    from metabench_py.cli.progress import Bar
+    from metabench_py.hub.ledger import open_ledger
+    from metabench_py.hub.scrape import LEDGER
+    from metabench_py.hub.sources import RESULTS_REPOSITORIES
+    from metabench_py.hub.tables import scrape_leaderboard, write_table
+
+    _table_suffix(out)
+    client = _client(attempts, timeout, pause)
+    with open_ledger(out.parent / LEDGER) as ledger, _stoppable():
+        table, report = scrape_leaderboard(
+            out.parent,
+            ledger,
+            client,
+            repositories=tuple(repo or RESULTS_REPOSITORIES),
+            jobs=jobs,
+            progress=Bar(),
+        )
+    write_table(table, out)
+    n_complete = int(table["complete"].sum())
+    if as_json:
+        value = {"path": str(out), "n_models": len(table), "n_complete": n_complete}
+        counts = {"done": report.done, "skipped": report.skipped, "failed": report.failed}
+        typer.echo(json.dumps({**value, **counts, "problems": report.problems}, indent=2))
+    typer.echo(f"{out}: {len(table)} models, {n_complete} with all six scores", err=as_json)
+    _problems(report.problems, report.failed)
+
+
+@scrape_app.command()
+def prompts(
+    out: FolderOption = DEFAULT_FOLDER,
+    benchmark: Annotated[
+        list[str] | None, typer.Option("--benchmark", help="One of the six, or all.")
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", help="Read this model's files; left out, those of the ledger."),
+    ] = None,
+    org: Annotated[list[str] | None, typer.Option("--org", help="As for responses.")] = None,
+    jobs: JobsOption = 8,
+    attempts: AttemptsOption = 6,
+    timeout: TimeoutOption = 30.0,
+    pause: PauseOption = 1.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Get the items' prompts: a table item -> prompt a benchmark, duplicates reported."""
+    from metabench_py.cli.progress import Bar
+    from metabench_py.hub.ledger import open_ledger
+    from metabench_py.hub.prompts import reference_models, scrape_prompts
+    from metabench_py.hub.scrape import LEDGER
+    from metabench_py.hub.sources import DETAILS_ORGANISATIONS
+
+    chosen = _benchmarks(benchmark)
+    client = _client(attempts, timeout, pause)
+    if model:
+        models = {b: list(model) for b in chosen}
+    else:
+        with open_ledger(out / LEDGER, write=False) as ledger:
+            models = {b: reference_models(ledger, b) for b in chosen}
+    with _stoppable():
+        tables = scrape_prompts(
+            out,
+            client,
+            models,
+            tuple(org or DETAILS_ORGANISATIONS),
+            jobs=jobs,
+            progress=Bar(),
+        )
+    if as_json:
+        typer.echo(json.dumps([asdict(table) for table in tables], indent=2))
+    for table in tables:
+        n_twice = sum(len(group) - 1 for group in table.duplicates)
+        twice = f", {n_twice} duplicates" if n_twice else ""
+        typer.echo(f"{table.path}: {table.n_items} prompts{twice}", err=as_json)
+        for group in table.duplicates[:10]:
+            typer.echo(f"  the same prompt: {', '.join(group)}", err=True)
+
+
+@scrape_app.command()
+def details(
+    out: FolderOption = DEFAULT_FOLDER,
+    models: ModelsOption = None,
+    recheck: RecheckOption = False,
+    jobs: JobsOption = 8,
+    attempts: AttemptsOption = 6,
+    timeout: TimeoutOption = 30.0,
+    pause: PauseOption = 1.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Add parameter count and architecture to the leaderboard table of --out."""
+    from metabench_py.cli.progress import Bar
+    from metabench_py.hub.ledger import open_ledger
+    from metabench_py.hub.models import find_leaderboard, read_names, read_table
+    from metabench_py.hub.scrape import LEDGER
+    from metabench_py.hub.tables import merge_details, scrape_details, write_table
+
+    client = _client(attempts, timeout, pause)
+    path = find_leaderboard(out)
+    table = read_table(path)
+    names = read_names(models) if models is not None else [str(n) for n in table["name"]]
+    unknown = set(names) - {str(n) for n in table["name"]}
+    if unknown:
+        raise InputError(
+            f"{models}: {len(unknown)} models are not in {path}, the first is {min(unknown)}."
+        )
+    with open_ledger(out / LEDGER) as ledger, _stoppable():
+        found, report = scrape_details(
+            out, ledger, client, names, jobs=jobs, recheck=recheck, progress=Bar()
+        )
+    write_table(merge_details(table, found), path)
+    counts: dict[str, int] = {}
+    for value in found.values():
+        source = value["size_from"] or "unknown"
+        counts[source] = counts.get(source, 0) + 1
+    if as_json:
+        value = {"path": str(path), "size_from": counts, "problems": report.problems}
+        typer.echo(json.dumps(value, indent=2))
+    sizes = ", ".join(f"{n} by {source}" for source, n in sorted(counts.items()))
+    typer.echo(f"{path}: sizes of {len(found)} models ({sizes})", err=as_json)
+    _problems(report.problems, report.failed)
+
+
+@scrape_app.command()
 def status(
     out: FolderOption = DEFAULT_FOLDER,
     errors: Annotated[
@@ -208,6 +346,20 @@ def _wanted(
     if models is not None:
         return dict.fromkeys(read_names(models), benchmarks)
     return from_leaderboard(find_leaderboard(out), benchmarks)
+
+
+def _table_suffix(path: Path) -> None:
+    if path.suffix not in (".csv", ".parquet"):
+        raise InputError(f"--out {path}: give a name that ends in .parquet or .csv.")
+
+
+def _problems(problems: Sequence[str], failed: int) -> None:
+    for problem in problems[:10]:
+        typer.echo(problem, err=True)
+    if len(problems) > 10:
+        typer.echo(f"... and {len(problems) - 10} more; see `scrape status --errors`", err=True)
+    if failed:
+        raise typer.Exit(1)
 
 
 def _client(attempts: int, timeout: float, pause: float) -> HubClient:

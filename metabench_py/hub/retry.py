@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import errno
 import http.client
 import json
 import random
@@ -111,15 +112,19 @@ def is_broken_connection(error: BaseException) -> bool:
     # Offline mode is a ConnectionError by class, but a decision by nature.
     if type(error).__name__ == "OfflineModeIsEnabled" or _is_bad_certificate(error):
         return False
-    if isinstance(error, FileNotFoundError | PermissionError | FileExistsError):
-        return False
-    if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+    if is_of_the_disk(error):
         return False
     return isinstance(error, (OSError, http.client.HTTPException, *_client_errors()))
 
 
-# ENOSPC, EDQUOT, EROFS: trying again would not make room.
-_OF_THE_DISK = frozenset({28, 30, 122})
+_OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG})
+
+
+def is_of_the_disk(error: BaseException) -> bool:
+    """Whether it is our own disk that fails; trying again would not make room."""
+    if isinstance(error, FileNotFoundError | PermissionError | FileExistsError):
+        return True
+    return isinstance(error, OSError) and error.errno in _OF_THE_DISK
 
 
 def _is_bad_certificate(error: BaseException) -> bool:

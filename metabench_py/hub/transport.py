@@ -14,7 +14,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from metabench_py.errors import DownloadError, InputError, MetabenchError, MissingDependencyError
+from metabench_py.errors import (
+    DownloadError,
+    InputError,
+    MetabenchError,
+    MissingDependencyError,
+    StorageError,
+)
 from metabench_py.hub.listing import HubFile, Listing
 from metabench_py.hub.retry import (
     DamagedBodyError,
@@ -22,6 +28,7 @@ from metabench_py.hub.retry import (
     RetryRule,
     StoppedError,
     is_broken_connection,
+    is_of_the_disk,
     reason,
     status_of,
     with_retries,
@@ -274,6 +281,10 @@ class HubClient:
             if status_of(error) == 401 and "RepositoryNotFoundError" not in _names(error):
                 raise InputError(
                     "The Hub refuses the token; log in again (hf auth login) or unset HF_TOKEN."
+                ) from error
+            if is_of_the_disk(error):
+                raise StorageError(
+                    f"Cannot keep what comes from {what} ({error}); free some space and run again."
                 ) from error
             refused = _refusal(what, error)
             if refused is None:
