@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "reconstruct": "metabench_py.reconstruction",
+    "calibrate": "metabench_py.calibration",
     "load_bundle": "metabench_py.bundle",
+    "reconstruct": "metabench_py.reconstruction",
     "ResponseMatrix": "metabench_py.responses",
 }
 
-__all__ = ["ResponseMatrix", "__version__", "load_bundle", "reconstruct"]
+__all__ = ["ResponseMatrix", "__version__", "calibrate", "load_bundle", "reconstruct"]
 
 if TYPE_CHECKING:
     from metabench_py.bundle import load_bundle
+    from metabench_py.calibration import calibrate
     from metabench_py.reconstruction import reconstruct
     from metabench_py.responses import ResponseMatrix
 
