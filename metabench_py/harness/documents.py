@@ -1,0 +1,33 @@
+"""Makes tasks' documents as lm-eval does and writes their hashes (``python -m``; not for import).
+
+Arguments: the folder of task files, the file to write, the tasks.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from metabench_py.logs.documents import document_hash
+
+
+def main(folder: str, out: str, names: list[str]) -> None:
+    """Write a JSON object: for each task the hashes of its documents, in their order."""
+    manager: Any = importlib.import_module("lm_eval.tasks").TaskManager(
+        include_path=folder, include_defaults=False
+    )
+    hashes: dict[str, list[str]] = {}
+    for name in names:
+        if hasattr(manager, "load"):
+            task = manager.load([name])["tasks"][name]
+        else:
+            task = manager.load_task_or_group([name])[name]
+        hashes[name] = [document_hash(doc) for doc in task.eval_docs]
+    Path(out).write_text(json.dumps(hashes), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], sys.argv[3:])
