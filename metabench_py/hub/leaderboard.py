@@ -100,7 +100,7 @@ def parse_result(content: bytes) -> dict[str, Any]:
         "flagged": False,
         "moe": "moe" in name.lower(),
         "sha": str(config.get("model_sha") or ""),
-        "precision": _PRECISIONS.get(str(config.get("model_dtype")), "?"),
+        "precision": _PRECISIONS.get(config.get("model_dtype") or "", "?"),
     }
 
 
