@@ -13,6 +13,7 @@ from metabench_py import __version__
 from metabench_py.cli.bundle import bundle_app
 from metabench_py.cli.calibrate import calibrate_app
 from metabench_py.cli.data import data_app
+from metabench_py.cli.doctor import doctor_command
 from metabench_py.cli.evaluate import evaluate_command
 from metabench_py.cli.items import items_app
 from metabench_py.cli.reconstruct import reconstruct_command
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 app.command("evaluate")(evaluate_command)
 app.command("reconstruct")(reconstruct_command)
+app.command("doctor")(doctor_command)
 app.add_typer(bundle_app)
 app.add_typer(items_app)
 app.add_typer(calibrate_app)
