@@ -40,11 +40,14 @@ class Wanted:
     repository, revision
         Commit that the model's earlier files are from; all its files come from one commit.
     newest
-        Look whether there is a newer commit; if so, take all files anew.
+        Look whether there is a newer commit.
+    whole
+        All configs that are wanted or there; what to take anew if the commit is another one.
     """
 
     model: str
     configs: tuple[str, ...]
+    whole: tuple[str, ...] = ()
     repository: str = ""
     revision: str = ""
     newest: bool = False
@@ -124,6 +127,9 @@ def _plan(
     recheck: bool,
 ) -> Plan:
     final = {"done"} if recheck else FINAL
+    there: dict[str, list[str]] = {}
+    for model, config in states:
+        there.setdefault(model, []).append(config)
     todo: list[Wanted] = []
     n_files = n_skipped = 0
     for model, benchmarks in wanted.items():
@@ -137,7 +143,8 @@ def _plan(
         n_skipped += len(configs) - len(missing)
         if missing:
             at = (known.repository, known.revision) if known is not None else ("", "")
-            todo.append(Wanted(model, missing, *at, newest=recheck))
+            whole = tuple(dict.fromkeys((*configs, *there.get(model, ()))))
+            todo.append(Wanted(model, missing, whole, *at, newest=recheck))
     return Plan(tuple(todo), n_files, n_skipped)
 
 
@@ -257,9 +264,7 @@ class _Run:
             row = ModelRow(model, "failed", wanted.repository, wanted.revision, error=str(error))
             return _Outcome(row, n_bad=n, state="failed", unreachable=error.facts["connection"])
         chosen = choose_files(listing)
-        parts = [PART_OF_CONFIG[config] for config in wanted.configs]
-        if fresh:
-            parts = [p for b in dict.fromkeys(p.benchmark for p in parts) for p in PARTS[b]]
+        parts = [PART_OF_CONFIG[c] for c in (wanted.whole if fresh else wanted.configs)]
         absent = tuple(
             PartRow(
                 model,
