@@ -157,7 +157,8 @@ def _running_r(facts: RFacts, bound: str) -> Iterator[Finding]:
         yield Finding("R's BLAS", "ok", "R does not say which")
     elif facts.reference_blas:
         yield Finding(
-            "R's BLAS", "warning", f"the reference one ({facts.blas}): GAM fits take 3 to 10 times as long",
+            "R's BLAS", "warning",
+            f"the reference one ({facts.blas}): GAM fits take 3 to 10 times as long",
             "On Debian or Ubuntu: apt-get install libopenblas0-pthread; elsewhere point R's "
             "libRblas at OpenBLAS",
         )  # fmt: skip

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -15,6 +15,7 @@ from metabench_py.errors import InputError, MetabenchError
 from metabench_py.irt.engine import EngineName
 
 if TYPE_CHECKING:
+    from metabench_py.bundle import Bundle
     from metabench_py.logs import ModelLogs
     from metabench_py.reconstruction import Reconstruction
     from metabench_py.reconstruction.api import LogReader
@@ -100,7 +101,7 @@ def reconstruct_command(
     from metabench_py.cli.render import render
     from metabench_py.logs import find_all, find_model
     from metabench_py.reconstruction.api import LogReader, open_bundle
-    from metabench_py.reconstruction.reconstructor import Reconstructor
+    from metabench_py.reconstruction.reconstructor import Reconstructor, may_use_r
 
     names, version, permuted = split_arguments(list(arguments or []))
     kind = _format(as_json, as_jsonl, as_csv, out)
@@ -133,16 +134,23 @@ def reconstruct_command(
     if one:
         # Before R is started: what is wrong with the logs is told at once.
         reader(found[0])
-    reconstructor = Reconstructor(
-        loaded,
-        engine=engine,
-        second_stage=second_stage,
-        interval=interval,
-        level=level,
-        se_factor=se_factor,
-    )
+    options: dict[str, Any] = {
+        "engine": engine,
+        "second_stage": second_stage,
+        "interval": interval,
+        "level": level,
+        "se_factor": se_factor,
+    }
+    outcomes: Iterable[tuple[str, Reconstruction | MetabenchError]]
+    if may_use_r(loaded, engine, second_stage):
+        from metabench_py.rbridge.worker import run_in_worker
+
+        # A crash of R is then a message, and Ctrl-C ends R at once.
+        outcomes = run_in_worker(_run_all, found, reader, loaded, options)
+    else:
+        outcomes = _run(found, reader, Reconstructor(loaded, **options))
     done: list[Reconstruction] = []
-    for name, result in _run(found, reader, reconstructor):
+    for name, result in outcomes:
         if isinstance(result, MetabenchError):
             if one:
                 raise result
@@ -203,6 +211,14 @@ def _format(as_json: bool, as_jsonl: bool, as_csv: bool, out: Path | None) -> Fo
         if out.suffix == f".{kind}":
             return kind
     raise InputError(f"--out {out}: end its name in .json, .jsonl or .csv, or say --json or --csv.")
+
+
+def _run_all(
+    found: list[ModelLogs], reader: LogReader, bundle: Bundle, options: dict[str, Any]
+) -> list[tuple[str, Reconstruction | MetabenchError]]:
+    from metabench_py.reconstruction.reconstructor import Reconstructor
+
+    return list(_run(found, reader, Reconstructor(bundle, **options)))
 
 
 def _run(

@@ -267,6 +267,17 @@ class Reconstructor:
         return versions
 
 
+def may_use_r(bundle: Bundle, engine: EngineName, second_stage: SecondStage) -> bool:
+    """Tell whether a `Reconstructor` of these would start R; looks on disk only."""
+    if engine == "mirt" or second_stage == "mgcv":
+        return True
+    from metabench_py import rbridge
+
+    if engine == "auto" and rbridge.has_package("mirt"):
+        return True
+    return _choose_second_stage(bundle, engine, second_stage) == "mgcv"
+
+
 def _choose_second_stage(
     bundle: Bundle, engine: EngineName, wanted: SecondStage
 ) -> Literal["mgcv", "portable"]:

@@ -1,8 +1,9 @@
-"""Other states of R: without a package, on no PATH, with a library of its own."""
+"""Other states of R: on no PATH, without a package, with a package that kills it."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 from metabench_py.rbridge.locate import library_paths, r_home
@@ -57,3 +58,26 @@ def without_package(folder: Path, *names: str) -> dict[str, str]:
     # A site may name its libraries in Renviron.site.
     closed = dict.fromkeys(("R_ENVIRON", "R_ENVIRON_USER"), os.devnull)
     return {**bare_environment(), **libraries, **closed, "PATH": path, "RHOME": str(tree)}
+
+
+def with_deadly_package(folder: Path, name: str, signal: int) -> dict[str, str]:
+    """An environment in which loading an R package kills R, as a crash in its C code does."""
+    source = folder / "source" / name
+    (source / "R").mkdir(parents=True)
+    (source / "DESCRIPTION").write_text(
+        f"Package: {name}\nVersion: 99.0\nTitle: A Crash\nLicense: GPL-3\n"
+        "Description: Crashes.\nAuthor: Nobody\nMaintainer: Nobody <no@no.no>\n"
+    )
+    (source / "NAMESPACE").write_text("")
+    # The R process is gone before the pause is over.
+    (source / "R" / "zzz.R").write_text(
+        f".onLoad <- function(...) {{ tools::pskill(Sys.getpid(), {signal}L); Sys.sleep(60) }}\n"
+    )
+    library = folder / "library"
+    library.mkdir()
+    subprocess.run(
+        ["R", "CMD", "INSTALL", "--no-test-load", "--no-byte-compile", f"--library={library}",
+         str(source)],
+        env=bare_environment(), check=True, capture_output=True,
+    )  # fmt: skip
+    return {**bare_environment(), "R_LIBS": str(library)}
