@@ -91,6 +91,8 @@ class DocumentRow:
     digest: str = ""
     value: Any = None
     error: str = ""
+    # Not recorded: whether it was the network, and not the server's answer.
+    unreachable: bool = False
 
 
 class Ledger:

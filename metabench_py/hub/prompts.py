@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -132,11 +133,13 @@ class _Finder:
 
     def __init__(self, client: HubClient, organisations: Sequence[str]) -> None:
         self.client, self.organisations = client, organisations
+        self._lock = threading.Lock()
         self._known: dict[str, tuple[Listing, dict[str, Choice]]] = {}
 
     def find(self, model: str, part: Part) -> tuple[Listing, Choice]:
-        if model not in self._known:
-            self._known[model] = self._ask(model)
+        with self._lock:
+            if model not in self._known:
+                self._known[model] = self._ask(model)
         listing, chosen = self._known[model]
         if part.config not in chosen:
             raise RefusedError(f"{listing.repository}: no {part.config}.", state="absent")

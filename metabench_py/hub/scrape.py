@@ -23,12 +23,10 @@ from metabench_py.hub.sources import (
     Part,
     details_repository,
 )
-from metabench_py.hub.transport import HubClient, RefusedError
+from metabench_py.hub.transport import HubClient, Outage, RefusedError
 
 LEDGER = "ledger.sqlite"
 SCRATCH = ".downloads"
-# Connections in a row that fail before the run ends: the network is gone, not a model.
-_GONE_AFTER = 12
 
 
 @dataclass(frozen=True)
@@ -245,7 +243,7 @@ class _Run:
     ) -> None:
         self.ledger, self.client, self.organisations = ledger, client, organisations
         self.scratch, self.tally, self.progress = scratch, tally, progress
-        self.in_a_row = 0
+        self.outage = Outage(client)
         # Models whose files turned out gated: no need to ask for all of them.
         self.closed: set[str] = set()
         self.lock = threading.Lock()
@@ -351,13 +349,8 @@ class _Run:
                     self.ledger.put_part(part)
         for outcome in outcomes:
             self._count(outcome)
-        if self.in_a_row >= _GONE_AFTER:
-            raise DownloadError(
-                f"The Hub at {self.client.endpoint} does not answer any more. What is there is "
-                "kept; check the network and run the same command again.",
-                url=self.client.endpoint,
-                attempts=self.in_a_row,
-            )
+        for outcome in outcomes:
+            self.outage.count(outcome.unreachable)
         return [fetch for outcome in outcomes for fetch in outcome.follow]
 
     def _count(self, outcome: _Outcome) -> None:
@@ -366,7 +359,6 @@ class _Run:
         if outcome.n_bad:
             before = self.tally.by_state.get(outcome.state, 0)
             self.tally.by_state[outcome.state] = before + outcome.n_bad
-        self.in_a_row = self.in_a_row + 1 if outcome.unreachable else 0
         self.progress.advance(outcome.n_done, outcome.n_bad)
 
 

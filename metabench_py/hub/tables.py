@@ -12,7 +12,7 @@ from metabench_py.hub import leaderboard, model_details
 from metabench_py.hub.ledger import FINAL, DocumentRow, Ledger
 from metabench_py.hub.listing import HubFile, Listing
 from metabench_py.hub.pool import Progress, run_bounded
-from metabench_py.hub.transport import HubClient, RefusedError
+from metabench_py.hub.transport import HubClient, Outage, RefusedError
 from metabench_py.storage import atomic_path
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def scrape_leaderboard(
     ledger_keys = {path for paths in folders.values() for path in paths}
     with ledger.transaction():
         ledger.drop_documents("leaderboard", set(known) - ledger_keys)
-    report = Report()
+    report, outage = Report(), Outage(client)
     chosen: dict[str, DocumentRow] = {}
 
     def next_of(name: str, start: int) -> tuple[str, int] | None:
@@ -95,6 +95,7 @@ def scrape_leaderboard(
                 ledger.put_document(row)
         follow = []
         for (name, position), row in outcomes:
+            outage.count(row.unreachable)
             if row.state == "done":
                 chosen[name] = row
                 report.done += 1
@@ -140,7 +141,8 @@ def _result_row(client: HubClient, listing: Listing, file: HubFile, scratch: Pat
         content = client.read(listing.repository, listing.revision, file, path)
         value = leaderboard.parse_result(content)
     except DownloadError as error:
-        return DocumentRow("leaderboard", file.path, "failed", file.digest, error=str(error))
+        gone = error.facts["connection"]
+        return DocumentRow("leaderboard", file.path, "failed", file.digest, None, str(error), gone)
     except RefusedError as error:
         return DocumentRow("leaderboard", file.path, error.state, file.digest, error=str(error))
     except InputError as error:
@@ -170,6 +172,7 @@ def scrape_details(
     known = {row.key: row for row in ledger.documents("details") if row.state in final}
     todo = [name for name in names if name not in known]
     report = Report(skipped=len(names) - len(todo))
+    outage = Outage(client)
     if todo:
         client.check()
         scratch = folder / SCRATCH
@@ -191,6 +194,7 @@ def scrape_details(
                 if bad:
                     report.problems.append(f"{row.key}: {row.error}")
                 progress.advance(done=not bad, failed=bad)
+                outage.count(row.unreachable)
             return []
 
         progress.start("details", len(todo), report.skipped)
@@ -218,7 +222,8 @@ def _details_row(client: HubClient, name: str, scratch: Path) -> DocumentRow:
         gone = model_details.from_name(name, available=error.state == "gated")
         return DocumentRow("details", name, error.state, value=gone, error=str(error))
     except DownloadError as error:
-        return DocumentRow("details", name, "failed", error=str(error))
+        gone = error.facts["connection"]
+        return DocumentRow("details", name, "failed", "", None, str(error), gone)
     return DocumentRow("details", name, "done", value=value)
 
 

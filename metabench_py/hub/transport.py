@@ -7,6 +7,7 @@ hash that the Hub's listing gives; a broken transfer goes on where it stopped.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -91,7 +92,9 @@ class HubClient:
         self._hub = hub
         self.rule = rule or RetryRule()
         self.gate = Gate(stop)
-        self.endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
+        self.endpoint = (endpoint or os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip(
+            "/"
+        )
         self._api = hub.HfApi(endpoint=self.endpoint, token=token)
         self._headers = hub.utils.build_hf_headers(token=token, library_name="metabench-py")
 
@@ -290,6 +293,31 @@ class HubClient:
             if refused is None:
                 raise self._unreachable(error) from error
             raise refused from error
+
+
+class Outage:
+    """Ends a run when the network is gone: many connections in a row fail, not one model."""
+
+    def __init__(self, client: HubClient, most: int = 12) -> None:
+        self._client, self._most, self._in_a_row = client, most, 0
+
+    def count(self, broken: bool) -> None:
+        """Count an outcome.
+
+        Raises
+        ------
+        DownloadError
+            Too many connections failed, one after the other.
+        """
+        self._in_a_row = self._in_a_row + 1 if broken else 0
+        if self._in_a_row >= self._most:
+            raise DownloadError(
+                f"The Hub at {self._client.endpoint} does not answer any more. What is there is "
+                "kept; check the network and run the same command again.",
+                url=self._client.endpoint,
+                attempts=self._in_a_row,
+                connection=True,
+            )
 
 
 def _refusal(what: str, error: Exception) -> RefusedError | None:
