@@ -35,6 +35,9 @@ _INIT_OPTIONS = (
 )
 
 
+_WITHOUT = "`reconstruct --engine native` needs no R."
+
+
 class RWarning(RuntimeWarning):
     """A warning that R gave."""
 
@@ -133,11 +136,11 @@ def _require_home() -> Path:
 def install_r() -> str:
     """Say how to get R with what we need of it, where none is found."""
     if os.environ.get("R_HOME"):
-        return "Unset R_HOME, or let it name the folder that `R RHOME` prints."
+        return f"Unset R_HOME, or let it name the folder that `R RHOME` prints. {_WITHOUT}"
     return (
         "On Debian or Ubuntu: apt-get install r-base-dev r-cran-mgcv libopenblas0-pthread; "
         f"elsewhere install R 4.2 or later, then run: Rscript {setup_script()}. "
-        "Without R: --engine native."
+        f"{_WITHOUT}"
     )
 
 

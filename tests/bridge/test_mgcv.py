@@ -6,6 +6,7 @@ import functools
 import lzma
 import pickle
 import struct
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,32 @@ def test_other_fits_export_too(options: GamOptions, places: dict[str, dict[str, 
         portable.predict(places["outside"]), predictor.predict(places["outside"]), atol=1e-9
     )
     assert fit.criterion in ("GCV", "REML", "fREML")
+
+
+SCRIPT = """
+data <- read.csv(commandArgs(TRUE)[1])
+fit <- mgcv::FUNCTION(score ~ s(grand.l, bs = "ad", k = 10) + s(arc, bs = "ad", k = 10) +
+                        s(this.s, bs = "ad", k = 10), data = data)
+cat(sprintf("%.17g", c(sum(fit$edf), fit$gcv.ubre, predict(fit, data))))
+"""
+
+
+@pytest.mark.parametrize("bam", [False, True], ids=["gam", "bam"])
+def test_a_plain_script_gives_the_same(bam: bool, tmp_path: Path) -> None:
+    x, y = simulated(seed=6)
+    table = np.column_stack([y, *x.values()])
+    header = ",".join(["score", *x])
+    np.savetxt(tmp_path / "d.csv", table, fmt="%.17g", delimiter=",", header=header, comments="")
+    done = subprocess.run(
+        ["Rscript", "--vanilla", "-e", SCRIPT.replace("FUNCTION", "bam" if bam else "gam"),
+         str(tmp_path / "d.csv")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    edf, criterion, *expected = map(float, done.stdout.split())
+    predictor, fit = fit_gam(x, y, "arc", predictors=NAMES, options=GamOptions(k=10, bam=bam))
+    assert fit.criterion == ("fREML" if bam else "GCV")
+    np.testing.assert_allclose([fit.edf, fit.gcv], [edf, criterion], rtol=1e-9)
+    np.testing.assert_allclose(predictor.predict(x), expected, rtol=0, atol=1e-9)
 
 
 def test_gaps_in_the_training_values_export_exactly() -> None:
