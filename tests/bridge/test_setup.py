@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from helpers.r_trees import bare_environment, without_package
 
+from metabench_py import rbridge
 from metabench_py.rbridge.locate import setup_script
 
 pytestmark = pytest.mark.usefixtures("needs_r")
@@ -73,12 +74,20 @@ def place() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-@pytest.fixture
-def repository(place: Path) -> Path:
-    folder = place / "repository"
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+    if not rbridge.has_package("mgcv"):
+        # needs_r skips, or fails where that is asked for.
+        return None
+    folder = tmp_path_factory.mktemp("built") / "repository"
     build(folder, "rBayesianOptimization", "1.2", "answer <- function() 42\n")
     build(folder, "catR", "3.17", "answer <- function( 42\n")
     return folder
+
+
+@pytest.fixture
+def repository(place: Path, built: Path) -> Path:
+    return Path(shutil.copytree(built, place / "repository"))
 
 
 def environment(place: Path, mirror: str, library: str = "R_LIBS") -> dict[str, str]:
