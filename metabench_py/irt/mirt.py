@@ -22,8 +22,8 @@ from metabench_py.rbridge.worker import run_in_worker
 from metabench_py.responses import MISSING, ResponseMatrix
 
 _PRIOR_METHODS = ("MAP", "EAP", "EAPsum")
-# More LLMs than this take mirt's search seconds to minutes.
-_MANY = 200
+# Scoring more LLMs than this takes mirt many seconds to minutes, worth a start of R.
+_MANY = 1000
 
 
 @dataclass(frozen=True, eq=False)

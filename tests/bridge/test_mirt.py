@@ -139,7 +139,7 @@ def test_a_search_that_runs_away_is_told_by_name(engine: MirtEngine, golden: Pat
 
 
 def test_many_llms_are_scored_in_a_worker_alike() -> None:
-    responses, parameters, _ = simulated(230, 8, 5)
+    responses, parameters, _ = simulated(1010, 4, 5)
     apart = MirtEngine().score(responses, parameters, "MAP")
     here = MirtEngine(own_process=False).score(responses, parameters, "MAP")
     np.testing.assert_array_equal(apart.theta, here.theta)
