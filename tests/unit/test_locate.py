@@ -54,7 +54,7 @@ def test_a_home_without_r_is_none(
     assert locate.r_home() is None
     assert locate.library_paths() == ()
     assert not has_package("mgcv")
-    with pytest.raises(RUnavailableError, match=r"R_HOME names .*nowhere, where no R is\. Unset R_HOME"):
+    with pytest.raises(RUnavailableError, match=r"names .*nowhere, where no R is\. Unset R_HOME"):
         require_package("mgcv")
 
 
