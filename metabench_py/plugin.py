@@ -61,9 +61,11 @@ class ScoredTask(_Task):  # type: ignore[misc]
         if metric in values:
             item = str(doc["metabench_idx"])
             item = f"{doc['subject']}.{item}" if self._benchmark == "mmlu" else item
-            # GSM8K comes once for each filter, strict-match first.
-            _answers[self._group][self._benchmark].setdefault(item, float(values[metric]))
-            values |= dict.fromkeys(METRICS, item)
+            # GSM8K comes once for each filter, strict-match first: that one counts.
+            answers = _answers[self._group][self._benchmark]
+            if item not in answers:
+                answers[item] = float(values[metric])
+                values |= dict.fromkeys(METRICS, item)
         return values
 
     def aggregation(self) -> dict[str, Callable[[list[Any]], float]]:

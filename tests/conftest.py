@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -56,3 +57,10 @@ def needs_mirt() -> None:
 
     if not rbridge.has_package("mirt"):
         _skip_or_fail("METABENCH_REQUIRE_MIRT", "R's mirt is absent (CRAN only; run setup.R)")
+
+
+@pytest.fixture
+def needs_harness() -> None:
+    """Skip where lm-evaluation-harness is not installed."""
+    if importlib.util.find_spec("lm_eval") is None:
+        _skip_or_fail("METABENCH_REQUIRE_HARNESS", "lm-eval is absent (the extra harness)")

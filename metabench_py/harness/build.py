@@ -87,11 +87,11 @@ def build_rows(benchmark: Benchmark, ids: Iterable[str], sources: Sources) -> li
     if benchmark == "mmlu":
         return _mmlu_rows(ids, everything, pool)
     draws = leaderboard_draws(len(everything), len(pool), SOURCES[benchmark].n_examples)
-    chosen = [(int(item), _draw(benchmark, item, item, draws)) for item in ids]
-    chosen.sort(key=lambda pair: pair[1].row)
+    chosen = [(_draw(benchmark, item, item, draws), item) for item in ids]
+    chosen.sort(key=lambda pair: pair[0].row)
     return [
-        _row(benchmark, number, everything[draw.row], [(i, pool[i]) for i in draw.examples])
-        for number, draw in chosen
+        _row(benchmark, int(item), everything[draw.row], [(i, pool[i]) for i in draw.examples])
+        for draw, item in chosen
     ]
 
 
@@ -103,7 +103,7 @@ def _mmlu_rows(ids: Iterable[str], everything: Iterable[Row], pool: Iterable[Row
     examples: dict[str, list[Row]] = {}
     for row in pool:
         examples.setdefault(row["subject"], []).append(row)
-    chosen: list[tuple[str, int, Draw]] = []
+    chosen: list[tuple[str, str, Draw]] = []
     draws: dict[str, list[Draw]] = {}
     for item in ids:
         subject, _, number = item.rpartition(".")
@@ -111,14 +111,13 @@ def _mmlu_rows(ids: Iterable[str], everything: Iterable[Row], pool: Iterable[Row
             raise InputError(f"{item!r} is no MMLU item: there is no subject {subject!r}.")
         if subject not in draws:
             draws[subject] = leaderboard_draws(len(by_subject[subject]), 0, 0)
-        chosen.append((subject, int(number), _draw("mmlu", item, number, draws[subject])))
+        chosen.append((subject, number, _draw("mmlu", item, number, draws[subject])))
     chosen.sort(key=lambda one: (one[0], one[2].row))
     n = SOURCES["mmlu"].n_examples
     rows = []
     for place, (subject, index, draw) in enumerate(chosen):
-        row = _row(
-            "mmlu", index, by_subject[subject][draw.row], list(enumerate(examples[subject][:n]))
-        )
+        shots = list(enumerate(examples[subject][:n]))
+        row = _row("mmlu", int(index), by_subject[subject][draw.row], shots)
         # The published files carry this trace of pandas, and a document's hash covers it.
         rows.append(row | {"__index_level_0__": place})
     return rows

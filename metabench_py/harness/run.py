@@ -119,10 +119,9 @@ def find_finished(plan: Plan, installed: Installed) -> dict[str, Any] | None:
         record = read_record(path)
         if record is None or record.get("made_with") != wanted:
             continue
-        logs: dict[str, dict[str, str]] = record["logs"]
         if all(
             (plan.folder / name).is_file() and sha256(plan.folder / name) == about["sha256"]
-            for name, about in logs.items()
+            for name, about in record["logs"].items()
         ):
             return record
     return None

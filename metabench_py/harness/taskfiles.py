@@ -90,8 +90,8 @@ def write_task_files(
     if scored is not None:
         group["task"] = list(tasks)
         group["aggregate_metric_list"] = [
-            {"metric": metric, "aggregation": "mean", "weight_by_size": False}
-            for metric in ("acc", scored.group_metric)
+            {"metric": m, "aggregation": "mean", "weight_by_size": False, "filter_list": ["none"]}
+            for m in ("acc", scored.group_metric)
         ]
     _write(folder / f"{variant.group}.yaml", group, None)
     return names
