@@ -17,23 +17,31 @@ irt_fit <- function(responses, item_type, tolerance, max_cycles) {
   )
 }
 
-# A mirt model that holds these parameters; TOL = NaN leaves the values alone. Other item types are
-# this one with g = 0 or u = 1. mirt wants data with both answers to every item: by default one
-# LLM that is all wrong and one all right.
+# A mirt model that holds these parameters. Other item types are this one with g = 0 or u = 1.
+# mirt wants data with both answers to every item: by default one LLM that is all wrong and one
+# all right.
 irt_model <- function(a1, d, g, u, data = matrix(rep(0:1, length(a1)), nrow = 2L)) {
   n <- length(a1)
   colnames(data) <- paste0("i", seq_len(n))
+  # Nothing to estimate, or mirt refuses tests of few items.
+  fixed <- sprintf("(1-%d, %s)", n, c("a1", "d", "g", "u"))
+  syntax <- sprintf("F1 = 1-%d\nFIXED = %s", n, paste(fixed, collapse = ", "))
   # customK: two categories even where these LLMs all answered alike.
-  build <- function(...) {
-    mirt::mirt(data, 1, itemtype = "4PL", ..., verbose = FALSE,
-               technical = list(warn = FALSE, message = FALSE, customK = rep(2L, n)))
+  model <- mirt::mirt(data, syntax, itemtype = "4PL", TOL = NaN, verbose = FALSE,
+                      technical = list(warn = FALSE, message = FALSE, customK = rep(2L, n)))
+  # Into the slots: mirt's own way in (pars =) takes three times as long for the same object.
+  objects <- model@ParObjects$pars
+  values <- rbind(a1, d, irt_logit(g), irt_logit(u))
+  for (i in seq_len(n)) {
+    stopifnot(identical(objects[[i]]@parnames, c("a1", "d", "g", "u")))
+    objects[[i]]@par[] <- values[, i]
   }
-  values <- build(pars = "values")
-  given <- list(a1 = a1, d = d, g = g, u = u)
-  for (name in names(given)) values$value[values$name == name] <- given[[name]]
-  values$est <- FALSE
-  build(pars = values, TOL = NaN)
+  model@ParObjects$pars <- objects
+  model
 }
+
+# mirt's: -999 and 999 are exactly 0 and 1.
+irt_logit <- function(p) pmin(pmax(stats::qlogis(p), -999), 999)
 
 # Abilities and their standard errors, one row an LLM; found is FALSE where mirt's search did not
 # say that it ended at a mode.
