@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import cast
 
 import numpy as np
 
@@ -14,24 +14,16 @@ from metabench_py.benchmarks import (
     ITEM_TYPES,
     SCORE_METHODS,
     SCORED_METRIC,
-    TARGETS,
     Benchmark,
     ItemType,
     ScoreMethod,
-    Target,
 )
+from metabench_py.calibration.scores import Scores, load_scores, scores_of_responses
+from metabench_py.calibration.tables import fail, item_id, read_table, text
 from metabench_py.errors import InputError, ResponseError
-from metabench_py.irt.model import Floats
 from metabench_py.responses import MISSING, ResponseMatrix
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 RESPONSE_SUFFIXES = (".parquet", ".csv", ".csv.gz")
-# Full scores are means over hundreds of items; a column that never exceeds 1 holds shares.
-_SHARE_LIMIT = 1.0
-# How far a given grand score may be from the mean of the six, in score points.
-GRAND_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -54,32 +46,6 @@ class ItemList:
 
 
 @dataclass(frozen=True, eq=False)
-class Scores:
-    """Full scores of the LLMs that may be calibrated on.
-
-    Attributes
-    ----------
-    names
-        LLMs, unique.
-    values
-        For each target one score an LLM (0-100), shape (n,); the grand score is the mean.
-    n_test, n_incomplete
-        LLMs of the file that are not used: of the test split; without one of the scores.
-    """
-
-    names: tuple[str, ...]
-    values: dict[Target, Floats]
-    n_test: int = 0
-    n_incomplete: int = 0
-
-    def of(self, names: Iterable[str]) -> dict[Target, Floats]:
-        """Scores of these LLMs, in this order."""
-        position = {name: i for i, name in enumerate(self.names)}
-        at = [position[name] for name in names]
-        return {target: column[at] for target, column in self.values.items()}
-
-
-@dataclass(frozen=True, eq=False)
 class CalibrationInputs:
     """Everything that a calibration needs.
 
@@ -99,7 +65,9 @@ class CalibrationInputs:
     llms: tuple[str, ...]
 
 
-def load_inputs(responses: Path, scores: Path, items: Path) -> CalibrationInputs:
+def load_inputs(
+    responses: Path, scores: Path | None, items: Path, *, scores_from_leaderboard: bool = False
+) -> CalibrationInputs:
     """Read and check all three.
 
     Parameters
@@ -108,10 +76,13 @@ def load_inputs(responses: Path, scores: Path, items: Path) -> CalibrationInputs
         Folder with one matrix a benchmark: ``arc.parquet``, ``gsm8k.csv``, ...
     scores
         Parquet or CSV: ``name``, optional ``split`` (rows of ``test`` are left out), one
-        column a benchmark with the full score, 0-100.
+        column a benchmark with the full score, 0-100. None: the share of right answers in the
+        matrices, which must then hold all items.
     items
         Parquet or CSV: ``benchmark``, ``item``, ``item_type``, ``score_method``, optional
         ``metric``.
+    scores_from_leaderboard
+        See `load_scores`.
 
     Raises
     ------
@@ -119,42 +90,49 @@ def load_inputs(responses: Path, scores: Path, items: Path) -> CalibrationInputs
         Something is absent or wrong; the message names file, row and item.
     """
     lists = load_items(items)
-    known = load_scores(scores)
-    matrices = load_responses(responses, lists)
-    return CalibrationInputs(lists, matrices, known, _common(matrices, known, responses, scores))
+    known = None
+    if scores is not None:
+        known = load_scores(scores, from_leaderboard=scores_from_leaderboard)
+    whole = _matrices(responses, lists)
+    matrices = {b: _chosen(*whole[b], lists[b]) for b in lists}
+    if known is None:
+        chosen = {b: len(lists[b].items) for b in lists}
+        known = scores_of_responses({b: m for b, (_, m) in whole.items()}, chosen, responses)
+    common = _common(matrices, known, responses, scores or responses)
+    return CalibrationInputs(lists, matrices, known, common)
 
 
 def load_items(path: Path) -> dict[Benchmark, ItemList]:
     """Read the list of chosen items."""
     path = Path(path)
-    table = _read_table(path, ("benchmark", "item", "item_type", "score_method"))
+    table = read_table(path, ("benchmark", "item", "item_type", "score_method"))
     rows: dict[Benchmark, list[tuple[str, str, str, str]]] = {b: [] for b in BENCHMARKS}
     seen: dict[tuple[str, str], int] = {}
     for number, row in enumerate(table.to_dict("records"), start=1):
-        item = _item_id(row["item"], path, number)
-        benchmark = cast("Benchmark", _text(row["benchmark"]).lower())
+        item = item_id(row["item"], path, number)
+        benchmark = cast("Benchmark", text(row["benchmark"]).lower())
         if benchmark not in rows:
-            _fail(
+            fail(
                 path,
                 number,
                 f"unknown benchmark {row['benchmark']!r}; known are {', '.join(BENCHMARKS)}",
             )
         if (benchmark, item) in seen:
-            _fail(
+            fail(
                 path,
                 number,
                 f"item {item!r} of {benchmark} is in row {seen[benchmark, item]} already",
             )
         seen[benchmark, item] = number
-        kind, method = _text(row["item_type"]), _text(row["score_method"])
+        kind, method = text(row["item_type"]), text(row["score_method"])
         if kind not in ITEM_TYPES:
-            _fail(path, number, f"item_type {kind!r} is not one of {', '.join(ITEM_TYPES)}")
+            fail(path, number, f"item_type {kind!r} is not one of {', '.join(ITEM_TYPES)}")
         if method not in SCORE_METHODS:
-            _fail(path, number, f"score_method {method!r} is not one of {', '.join(SCORE_METHODS)}")
-        metric = _text(row.get("metric")) or SCORED_METRIC[benchmark]
+            fail(path, number, f"score_method {method!r} is not one of {', '.join(SCORE_METHODS)}")
+        metric = text(row.get("metric")) or SCORED_METRIC[benchmark]
         if rows[benchmark] and rows[benchmark][0][1:] != (kind, method, metric):
             first = ", ".join(rows[benchmark][0][1:])
-            _fail(
+            fail(
                 path,
                 number,
                 f"{kind}, {method}, {metric} for item {item!r}, but {benchmark} began with "
@@ -174,72 +152,16 @@ def load_items(path: Path) -> dict[Benchmark, ItemList]:
     }
 
 
-def load_scores(path: Path) -> Scores:
-    """Read the full scores; LLMs of the test split or without a score are counted, not used."""
-    import pandas as pd
-
-    path = Path(path)
-    table = _read_table(path, ("name", *BENCHMARKS))
-    names = [_text(name) for name in table["name"]]
-    seen: dict[str, int] = {}
-    for number, name in enumerate(names, start=1):
-        if not name:
-            _fail(path, number, "no name")
-        if name in seen:
-            _fail(path, number, f"{name!r} is in row {seen[name]} already; keep one of them")
-        seen[name] = number
-    columns: dict[str, Floats] = {}
-    for target in [t for t in TARGETS if t in table.columns]:
-        raw = table[target]
-        numbers = pd.to_numeric(raw, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-        odd = (np.isnan(numbers) & raw.notna().to_numpy()) | (numbers < 0) | (numbers > 100)
-        if odd.any():
-            at = int(np.argmax(odd))
-            _fail(
-                path,
-                at + 1,
-                f"{target} of {names[at]!r} is {raw.iloc[at]!r}, not a score from 0 to 100",
-            )
-        if np.isfinite(numbers).any() and np.nanmax(numbers) <= _SHARE_LIMIT:
-            raise InputError(
-                f"{path}: {target} never exceeds 1, so these are shares; multiply them by 100.",
-                path=str(path),
-                column=target,
-            )
-        columns[target] = numbers
-    mean = np.mean([columns[b] for b in BENCHMARKS], axis=0)
-    if "grand" in columns:
-        apart = np.abs(columns["grand"] - mean) > GRAND_TOLERANCE
-        if apart.any():
-            at = int(np.argmax(apart))
-            _fail(
-                path,
-                at + 1,
-                f"grand of {names[at]!r} is {columns['grand'][at]:g}, but the mean of its six "
-                f"scores is {mean[at]:g}; correct it or leave the column out",
-            )
-    columns["grand"] = mean
-    test = np.zeros(len(names), dtype=bool)
-    if "split" in table.columns:
-        test = np.array([_text(split).lower() == "test" for split in table["split"]], dtype=bool)
-    complete = np.isfinite(mean)
-    kept = complete & ~test
-    if not kept.any():
-        raise InputError(
-            f"{path}: no LLM outside the test split has all six scores.", path=str(path)
-        )
-    return Scores(
-        names=tuple(name for name, keep in zip(names, kept, strict=True) if keep),
-        values={t: columns[t][kept] for t in TARGETS},
-        n_test=int(test.sum()),
-        n_incomplete=int((~complete & ~test).sum()),
-    )
-
-
 def load_responses(
     folder: Path, lists: Mapping[Benchmark, ItemList]
 ) -> dict[Benchmark, ResponseMatrix]:
     """Read one matrix a benchmark and take the chosen items."""
+    return {b: _chosen(path, m, lists[b]) for b, (path, m) in _matrices(folder, lists).items()}
+
+
+def _matrices(
+    folder: Path, lists: Mapping[Benchmark, ItemList]
+) -> dict[Benchmark, tuple[Path, ResponseMatrix]]:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(
@@ -261,11 +183,10 @@ def load_responses(
                 f"{folder}: both {found[0].name} and {found[1].name}; keep one of them.",
                 path=str(folder),
             )
-    return {b: _matrix(paths[b][0], lists[b]) for b in lists}
+    return {b: (paths[b][0], ResponseMatrix.load(paths[b][0])) for b in lists}
 
 
-def _matrix(path: Path, chosen: ItemList) -> ResponseMatrix:
-    matrix = ResponseMatrix.load(path)
+def _chosen(path: Path, matrix: ResponseMatrix, chosen: ItemList) -> ResponseMatrix:
     try:
         matrix = matrix.select(chosen.items)
     except ResponseError as error:
@@ -302,46 +223,3 @@ def _common(
             )
         common &= names
     return tuple(sorted(common))
-
-
-def _read_table(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
-    import pandas as pd
-
-    if not path.is_file():
-        raise InputError(f"{path}: no such file.", path=str(path))
-    try:
-        if ".csv" in path.suffixes:
-            table = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
-        else:
-            table = pd.read_parquet(path).reset_index()
-    except (ValueError, OSError) as error:
-        # pyarrow's errors and the decoder's are ValueErrors.
-        raise InputError(
-            f"{path}: not a readable CSV or Parquet file ({error}).", path=str(path)
-        ) from error
-    absent = [column for column in needed if column not in table.columns]
-    if absent:
-        raise InputError(
-            f"{path}: no column {', '.join(map(repr, absent))}; needs {', '.join(needed)}.",
-            path=str(path),
-            columns=absent,
-        )
-    if table.empty:
-        raise InputError(f"{path}: no rows.", path=str(path))
-    return table
-
-
-def _text(value: Any) -> str:
-    return "" if value is None or value != value else str(value).strip()
-
-
-def _item_id(value: Any, path: Path, number: int) -> str:
-    item = _text(value)
-    if not item or isinstance(value, float):
-        _fail(path, number, f"the item id is {value!r}; ids are text or whole numbers")
-    return item
-
-
-def _fail(path: Path, number: int, what: str) -> NoReturn:
-    # Rows count from 1 without the header.
-    raise InputError(f"{path}: row {number}: {what}.", path=str(path), row=number)

@@ -276,7 +276,7 @@ def _fingerprint(inputs: CalibrationInputs) -> str:
 
 def calibrate(
     responses: Path | str,
-    scores: Path | str,
+    scores: Path | str | None,
     items: Path | str,
     out: Path | str,
     *,
@@ -286,6 +286,7 @@ def calibrate(
     source: str,
     licence_text: str | None = None,
     options: CalibrationOptions | None = None,
+    scores_from_leaderboard: bool = False,
     work: Path | str | None = None,
     replace: bool = False,
     progress: Progress | None = None,
@@ -294,7 +295,7 @@ def calibrate(
 
     Parameters
     ----------
-    responses, scores, items
+    responses, scores, items, scores_from_leaderboard
         Folder and files; see `load_inputs`.
     out
         Bundle folder to make.
@@ -320,7 +321,12 @@ def calibrate(
         A fit gave no usable numbers.
     """
     return calibrate_bundle(
-        load_inputs(Path(responses), Path(scores), Path(items)),
+        load_inputs(
+            Path(responses),
+            None if scores is None else Path(scores),
+            Path(items),
+            scores_from_leaderboard=scores_from_leaderboard,
+        ),
         Path(out),
         Description(name, version, licence, source, licence_text),
         options or CalibrationOptions(),

@@ -25,13 +25,6 @@ def bundle(
     responses: Annotated[
         Path, typer.Option(help="Folder with arc.parquet (or .csv) and so on: LLMs x items, 0/1.")
     ],
-    scores: Annotated[
-        Path,
-        typer.Option(
-            help="CSV or Parquet: name, one column a benchmark (0-100), optional split; LLMs of "
-            "the split 'test' are left out."
-        ),
-    ],
     items: Annotated[
         Path,
         typer.Option(
@@ -45,6 +38,21 @@ def bundle(
     ],
     licence: Annotated[str, typer.Option(help="Licence of the estimates.")],
     source: Annotated[str, typer.Option(help="Where the responses and scores come from.")],
+    scores: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV or Parquet: name, one column a benchmark (0-100), optional split; LLMs of "
+            "the split 'test' are left out. Left out, the matrices must hold all items, and the "
+            "score is the share of right answers."
+        ),
+    ] = None,
+    scores_from_leaderboard: Annotated[
+        bool,
+        typer.Option(
+            "--scores-from-leaderboard",
+            help="Take a leaderboard's table as --scores, though its TruthfulQA and MMLU differ.",
+        ),
+    ] = False,
     licence_file: Annotated[
         Path | None, typer.Option(help="Text to put into the bundle as LICENSE.md.")
     ] = None,
@@ -94,6 +102,7 @@ def bundle(
         source=source,
         licence_text=None if licence_file is None else _read_text(licence_file),
         options=chosen,
+        scores_from_leaderboard=scores_from_leaderboard,
         work=work,
         replace=replace,
         progress=_say,

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from metabench_py.benchmarks import BENCHMARKS
-from metabench_py.calibration.inputs import load_inputs, load_items, load_responses, load_scores
+from metabench_py.calibration.inputs import load_inputs, load_items, load_responses
+from metabench_py.calibration.scores import load_scores
 from metabench_py.errors import InputError, ResponseError
 from metabench_py.responses import ResponseMatrix
 from tests.helpers.calibration import write_world
@@ -214,3 +215,30 @@ def test_names_that_do_not_meet(world: World) -> None:
     rewrite(world[1], lambda table: table.assign(name=table.name.str.replace("/", "__")))
     with pytest.raises(InputError, match="names must be spelt alike"):
         load_inputs(*world)
+
+
+def test_a_leaderboard_is_refused_unless_insisted_on(world: World) -> None:
+    leaderboard = pd.read_csv(world[1]).assign(link="x", complete=True, avg=50.0)
+    leaderboard.to_csv(world[1], index=False)
+    with pytest.raises(InputError, match=r"scores\.csv is a leaderboard's table.*--scores-from-l"):
+        load_inputs(*world)
+    inputs = load_inputs(*world, scores_from_leaderboard=True)
+    assert len(inputs.llms) == 30
+
+
+def test_scores_from_whole_matrices(world: World) -> None:
+    responses, _, items = world
+    rewrite(items, lambda table: table[table["item"] != "33"])
+    inputs = load_inputs(responses, None, items)
+    whole = ResponseMatrix.load(responses / "gsm8k.parquet").rows(inputs.llms)
+    np.testing.assert_allclose(
+        inputs.scores.of(inputs.llms)["gsm8k"], 100 * (whole.values == 1).mean(axis=1)
+    )
+    assert inputs.items["gsm8k"].items == ("3", "13", "23")
+    assert inputs.scores.n_incomplete == 0
+
+
+def test_matrices_of_the_chosen_items_have_no_full_score(world: World) -> None:
+    responses, _, items = world
+    with pytest.raises(InputError, match=r"matrix of arc holds the chosen items alone.*--scores"):
+        load_inputs(responses, None, items)
