@@ -46,19 +46,18 @@ irt_logit <- function(p) pmin(pmax(stats::qlogis(p), -999), 999)
 # Abilities and their standard errors, one row an LLM; found is FALSE where mirt's search did not
 # say that it ended at a mode.
 irt_score <- function(responses, a1, d, g, u, method) {
-  model <- irt_model(a1, d, g, u)
   n <- nrow(responses)
   # mirt's sum scores know neither missing answers nor tests of one item.
   if (method == "EAPsum" && (anyNA(responses) || length(a1) == 1L)) {
-    return(c(irt_score_answered_sum(model, responses), list(found = rep(TRUE, n))))
+    scores <- irt_score_answered_sum(irt_model(a1, d, g, u), responses)
+    return(c(scores, list(found = rep(TRUE, n))))
   }
   # The two added rows keep mirt's table of categories whole when an item is answered alike (or
-  # not at all) by everybody, and keep it off its other path for a single LLM.
-  padded <- rbind(unname(responses), 0L, 1L)
+  # not at all) by everybody.
+  model <- irt_model(a1, d, g, u, rbind(unname(responses), 0L, 1L))
   # mirt's warning counts rows of its own; the caller names the LLMs instead.
   scores <- suppressWarnings(
-    mirt::fscores(model, method = method, response.pattern = padded,
-                  append_response.pattern = FALSE, verbose = FALSE,
+    mirt::fscores(model, method = method, full.scores.SE = TRUE, verbose = FALSE,
                   use_dentype_estimate = method %in% c("EAP", "EAPsum")))
   code <- attr(scores, "converge_info_code")
   rows <- seq_len(n)
