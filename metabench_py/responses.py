@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,12 +135,30 @@ class ResponseMatrix:
                 path=str(path),
                 item="name",
             )
-        columns = {"name": pa.array(self.llms, pa.string())}
-        for j, item in enumerate(self.items):
-            column = self.values[:, j]
-            columns[item] = pa.array(column, pa.int8(), mask=column == MISSING)
         with atomic_path(Path(path)) as temporary:
-            pq.write_table(pa.table(columns), temporary)
+            pq.write_table(pa.Table.from_arrays(self._columns(), ["name", *self.items]), temporary)
+
+    def _columns(self) -> list[Any]:
+        """Make Arrow's columns on the matrix's own bytes: `pa.array` would load pandas first."""
+        import pyarrow as pa
+
+        names = [name.encode() for name in self.llms]
+        ends = np.cumsum([0, *map(len, names)], dtype=np.int32)
+        text = (pa.py_buffer(ends), pa.py_buffer(b"".join(names)))
+        answers = np.ascontiguousarray(self.values.T)
+        known = np.packbits(answers != MISSING, axis=1, bitorder="little")
+        whole = (answers != MISSING).all(axis=1)
+        return [
+            pa.StringArray.from_buffers(self.n_llms, *text),
+            *(
+                pa.Array.from_buffers(
+                    pa.int8(),
+                    self.n_llms,
+                    [None if full else pa.py_buffer(bits), pa.py_buffer(column)],
+                )
+                for column, bits, full in zip(answers, known, whole, strict=True)
+            ),
+        ]
 
 
 def _load_parquet(path: Path) -> ResponseMatrix:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,20 +42,32 @@ def read_answers(path: Path, metric: str) -> NDArray[np.int8]:
         values = table.column(0).combine_chunks()
         if pa.types.is_struct(values.type):
             values = pc.struct_field(values, 0)
-        numbers = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        values = values.cast(pa.float64())
     except (pa.ArrowException, OSError) as error:
         first = (str(error).strip().splitlines() or ["unreadable"])[0].rstrip(".")
         raise ResponseError(f"not a readable details file ({first}).") from error
-    missing = np.isnan(numbers)
+    if not len(values):
+        raise ResponseError("the file has no rows.")
+    numbers, missing = _plain(values)
     bad = ~missing & (numbers != 0) & (numbers != 1)
     if bad.any():
         row = int(np.argmax(bad))
         raise ResponseError(
             f"row {row + 1}: {column} is {numbers[row]:g}, neither 0 nor 1.", column=column
         )
-    if not len(numbers):
-        raise ResponseError("the file has no rows.")
     return np.where(missing, MISSING, numbers).astype(np.int8)
+
+
+def _plain(values: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Give an Arrow array of doubles and where it has none; `to_numpy` would load pandas."""
+    bits, data = values.buffers()
+    first, n = values.offset, len(values)
+    numbers = np.frombuffer(data, np.float64, n, first * np.dtype(np.float64).itemsize)
+    missing = np.isnan(numbers)
+    if bits is not None:
+        known = np.unpackbits(np.frombuffer(bits, np.uint8), bitorder="little")
+        missing |= known[first : first + n] == 0
+    return numbers, missing
 
 
 def metric_column(schema: object, metric: str) -> str:

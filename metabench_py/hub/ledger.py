@@ -38,6 +38,7 @@ CREATE TABLE part (
     path TEXT NOT NULL, digest TEXT NOT NULL, n_items INTEGER NOT NULL, answers BLOB,
     note TEXT NOT NULL, error TEXT NOT NULL, time TEXT NOT NULL, PRIMARY KEY (model, config)
 );
+CREATE INDEX part_by_config ON part (config, model);
 CREATE TABLE document (
     kind TEXT NOT NULL, key TEXT NOT NULL, state TEXT NOT NULL, digest TEXT NOT NULL,
     value TEXT NOT NULL, error TEXT NOT NULL, time TEXT NOT NULL, PRIMARY KEY (kind, key)

@@ -65,9 +65,12 @@ def choose_files(listing: Listing) -> dict[str, Choice]:
     files do. Of several files the one with the newest date in its name is taken, and said so.
     """
     by_name = _by_name(listing.files)
+    by_last: dict[str, list[str]] = {}
+    for path in listing.files:
+        by_last.setdefault(path.rpartition("/")[2], []).append(path)
     chosen: dict[str, Choice] = {}
     for config, patterns in latest_patterns(listing.card).items():
-        found = [p for p in listing.files if any(_matches(p, pattern) for pattern in patterns)]
+        found = list(dict.fromkeys(p for pattern in patterns for p in _matching(pattern, by_last)))
         if found:
             chosen[config] = _newest(found, listing, "files of the card's latest split")
         elif config in by_name:
@@ -122,11 +125,17 @@ def _by_name(paths: Iterable[str]) -> dict[str, list[str]]:
     return result
 
 
-def _matches(path: str, pattern: str) -> bool:
-    if path == pattern or fnmatchcase(path, pattern):
-        return True
+def _matching(pattern: str, by_last: Mapping[str, list[str]]) -> Iterable[str]:
+    """Give the paths that a pattern of the card means; `by_last` has them by last component."""
     # "**/" stands for any folder, the top one included, which fnmatch does not know.
-    return pattern.startswith("**/") and fnmatchcase(path, pattern.removeprefix("**/"))
+    anywhere = pattern.startswith("**/")
+    rest = pattern.removeprefix("**/")
+    if not set(rest) & set("*?["):
+        # Nearly all cards: a plain name, which need not be compared with every path.
+        paths = by_last.get(rest.rpartition("/")[2], [])
+        return (p for p in paths if p == rest or (anywhere and p.endswith("/" + rest)))
+    every = (path for paths in by_last.values() for path in paths)
+    return (p for p in every if fnmatchcase(p, pattern) or (anywhere and fnmatchcase(p, rest)))
 
 
 def _newest(paths: list[str], listing: Listing, what: str) -> Choice:

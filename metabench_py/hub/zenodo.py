@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -111,7 +112,9 @@ def _describe(address: str, record: str, name: str, rule: RetryRule, gate: Gate)
             return json.load(response)
 
     try:
-        data = with_retries(url, ask, rule, gate)
+        # Somebody waits for the first word: less patience than for the archive itself.
+        few = dataclasses.replace(rule, attempts=min(rule.attempts, 4))
+        data = with_retries(url, ask, few, gate)
         for file in data["files"]:
             if file["key"] == name:
                 kind, _, digest = str(file["checksum"]).partition(":")

@@ -35,10 +35,9 @@ def git_sha1(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
-def lfs_pointer(content: bytes) -> bytes:
-    digest = hashlib.sha256(content).hexdigest()
+def lfs_pointer(digest: str, size: int) -> bytes:
     return (
-        f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize {len(content)}\n"
+        f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize {size}\n"
     ).encode()
 
 
@@ -122,7 +121,9 @@ class Hub:
     _digests: dict[int, tuple[str, str]] = field(default_factory=dict)
 
     def commit(self, repo: Repo) -> str:
-        return self._commits.setdefault(id(repo), repo.commit)
+        if id(repo) not in self._commits:
+            self._commits[id(repo)] = repo.commit
+        return self._commits[id(repo)]
 
     def digests(self, content: bytes) -> tuple[str, str]:
         """SHA-256 and git's SHA-1."""
@@ -321,7 +322,7 @@ def _handler(hub: Hub) -> type[http.server.BaseHTTPRequestHandler]:
             sha256, sha1 = hub.digests(content)
             if not path.endswith(_LFS_SUFFIXES):
                 return {"rfilename": path, "size": len(content), "blobId": sha1}
-            pointer = lfs_pointer(content)
+            pointer = lfs_pointer(sha256, len(content))
             return {
                 "rfilename": path,
                 "size": len(content),
@@ -355,7 +356,7 @@ def _handler(hub: Hub) -> type[http.server.BaseHTTPRequestHandler]:
                 commit = {"X-Repo-Commit": hub.commit(repo)}
                 sha256, sha1 = hub.digests(content)
                 if how == "raw":
-                    self._body(lfs_pointer(content) if lfs else content, commit)
+                    self._body(lfs_pointer(sha256, len(content)) if lfs else content, commit)
                 elif lfs:
                     where = f"{hub.cdn}/cdn/{sha256}?of={quote(name)}&path={quote(path)}"
                     self._send(
