@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,46 +10,37 @@ import pytest
 
 from metabench_py.benchmarks import Benchmark, ItemType
 from metabench_py.irt.engine import FitOptions, IrtFit
+from metabench_py.irt.model import ItemParameters
 from metabench_py.irt.native import NativeEngine
 from metabench_py.responses import ResponseMatrix
 
 from . import tolerances
+from .cases import CASES, load_case, parameters_of
 from .report import Record
 
 ENGINE = NativeEngine()
-CASES = ("sim-2pl", "sim-2pl-hostile", "sim-2pl-missing", "sim-3pl", "sim-4pl")
 
 
-def golden_responses(folder: Path) -> ResponseMatrix:
-    answers = pd.read_csv(folder / "responses.csv")
-    return ResponseMatrix(
-        tuple(f"llm-{i}" for i in range(len(answers))),
-        tuple(answers.columns),
-        answers.fillna(-1).to_numpy().astype(np.int8),
-    )
-
-
-def compare_parameters(record: Record, where: str, fit: IrtFit, table: pd.DataFrame) -> None:
-    table = table.assign(item=table["item"].astype(str)).set_index("item")
-    table = table.loc[list(fit.parameters.items)]
+def compare_parameters(record: Record, where: str, fit: IrtFit, expected: ItemParameters) -> None:
+    expected = expected.select(fit.parameters.items)
     for name in ("a1", "d", "g", "u"):
-        worst = np.abs(getattr(fit.parameters, name) - table[name].to_numpy(np.float64)).max()
-        record(f"fitted {name}", where, float(worst), tolerances.PARAMETERS)
+        worst = np.abs(getattr(fit.parameters, name) - getattr(expected, name)).max()
+        record(f"item parameter {name}", where, float(worst), tolerances.PARAMETERS)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_mirt_path(case: str, golden: Path, record: Record) -> None:
-    folder = golden / "irt" / case
-    manifest = json.loads((folder / "manifest.json").read_text())
-    fit = ENGINE.fit(golden_responses(folder), manifest["itemtype"])
-    compare_parameters(record, case, fit, pd.read_csv(folder / "items.csv"))
+@pytest.mark.parametrize("name", CASES)
+def test_mirt_path(name: str, golden: Path, record: Record) -> None:
+    case = load_case(golden / "irt" / name)
+    manifest, where = case.manifest, f"{name}, native"
+    fit = ENGINE.fit(case.responses, manifest["itemtype"])
+    compare_parameters(record, where, fit, case.parameters)
     tolerance = (
         tolerances.LOG_LIKELIHOOD_3PL
         if manifest["itemtype"] == "3PL"
         else tolerances.LOG_LIKELIHOOD
     )
-    record("log-likelihood", case, abs(fit.log_likelihood - manifest["logLik"]), tolerance)
-    record("EM cycles", case, abs(fit.iterations - manifest["iterations"]), tolerances.CYCLES)
+    record("log-likelihood", where, abs(fit.log_likelihood - manifest["logLik"]), tolerance)
+    record("EM cycles", where, abs(fit.iterations - manifest["iterations"]), tolerances.CYCLES)
     assert fit.converged == manifest["converged"]
     assert (fit.engine, fit.mode) == ("native", "mirt-path")
 
@@ -68,15 +58,15 @@ def test_published_parameters(
     responses = ResponseMatrix.load(shared_data / "llm-responses" / "B" / f"{benchmark}.parquet")
     fit = ENGINE.fit(responses, item_type)
     published = pd.read_parquet(shared_data / "published" / "B" / f"items-{benchmark}.parquet")
-    compare_parameters(record, f"published {benchmark}", fit, published)
+    compare_parameters(record, f"published {benchmark}", fit, parameters_of(published))
     record("EM cycles", f"published {benchmark}", abs(fit.iterations - cycles), tolerances.CYCLES)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_converged_is_at_least_as_likely(case: str, golden: Path) -> None:
-    folder = golden / "irt" / case
-    manifest = json.loads((folder / "manifest.json").read_text())
-    fit = ENGINE.fit(golden_responses(folder), manifest["itemtype"], FitOptions(mode="converged"))
+@pytest.mark.parametrize("name", CASES)
+def test_converged_is_at_least_as_likely(name: str, golden: Path) -> None:
+    case = load_case(golden / "irt" / name)
+    manifest = case.manifest
+    fit = ENGINE.fit(case.responses, manifest["itemtype"], FitOptions(mode="converged"))
     assert fit.converged
     assert fit.gradient_norm is not None
     assert fit.gradient_norm <= 1e-7
