@@ -1,11 +1,13 @@
 """`metabench-py scrape responses` beside a plain loop: models a second, and memory.
 
-Run: python tests/bench/bench_scrape.py [--models N]
+Run: python tests/bench/bench_scrape.py [--models N] [--small]
 A stand-in of the Hub runs in a process of its own and serves files of the real ones' shape: as
 many items as the benchmarks have, prompts with their few shots. The plain loop does for each file
 what the original's scraper does: ask for the card, download into the client's cache, read the
 whole file with pandas, append to a CSV; and a leaner one without asking for the card each time.
-Both results are compared. Latency is added to every answer: 0, and 20 ms as of a near server.
+Both results are compared. --small serves files of 20 items with short prompts, so that what a
+request costs is all there is; the default is full-size files. Latency is added to every answer:
+0, and 20 ms as of a near server.
 """
 
 from __future__ import annotations
@@ -81,12 +83,23 @@ def build(n_models: int) -> Any:
     return hub
 
 
-def serve_forever(n_models: int) -> None:
+def build_small(n_models: int) -> Any:
+    """A hub of models with small files; all have a card, which the plain loop needs."""
+    from helpers.hub_files import Spec, Truth, details_data_set, details_repo, model_names
+    from helpers.hub_server import Hub
+
+    spec, truth, hub = Spec(n_items=20, prompt=200), Truth(), Hub()
+    for i, model in enumerate(model_names(n_models)):
+        hub.repos[details_repo(model)] = details_data_set(model, spec, 1 + i % 3, truth)
+    return hub
+
+
+def serve_forever(n_models: int, small: bool) -> None:
     """Serve; lines on stdin set the latency."""
     from helpers.hub_files import model_names
     from helpers.hub_server import serve
 
-    hub = build(n_models)
+    hub = (build_small if small else build)(n_models)
     size = sum(len(c) for repo in hub.repos.values() for c in repo.files.values())
     with serve(hub):
         about = {"address": hub.address, "megabytes": size / 1e6, "models": model_names(n_models)}
@@ -170,10 +183,10 @@ def same(ours: Path, theirs: Path) -> None:
             raise SystemExit(f"{benchmark}: the results differ")
 
 
-def main(n_models: int) -> None:
+def main(n_models: int, small: bool) -> None:
     """Measure all ways at all latencies; print a Markdown table."""
     server = subprocess.Popen(
-        [sys.executable, str(HERE), "--models", str(n_models), "--serve"],
+        [sys.executable, str(HERE), "--models", str(n_models), "--serve"] + ["--small"] * small,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -238,16 +251,17 @@ def main(n_models: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--models", type=int, default=6)
+    parser.add_argument("--small", action="store_true")
     parser.add_argument("--serve", action="store_true")
     parser.add_argument("--plain", nargs=2, type=Path)
     parser.add_argument("--same", nargs=2, type=Path)
     parser.add_argument("--ask-each-time", action="store_true")
     given = parser.parse_args()
     if given.serve:
-        serve_forever(given.models)
+        serve_forever(given.models, given.small)
     elif given.same:
         same(*given.same)
     elif given.plain:
         plain_loop(given.plain[0].read_text().split(), given.plain[1], given.ask_each_time)
     else:
-        main(given.models)
+        main(given.models, given.small)
