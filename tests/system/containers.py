@@ -110,7 +110,7 @@ class Containers:
         return name
 
     def build(
-        self, name: str, base: str, arguments: dict[str, str], timeout: float = 900
+        self, name: str, base: str, arguments: dict[str, str], timeout: float = 1800
     ) -> Finished:
         """Build the Dockerfile as ``name``; layers that are there are used again."""
         with tempfile.TemporaryDirectory(prefix="pip-", dir=self.folder) as mounted:
