@@ -68,6 +68,7 @@ def run_bounded(
     """
     arrived: queue.SimpleQueue[Future[Outcome]] = queue.SimpleQueue()
     waiting: list[Task] = []
+    batch: list[Future[Outcome]] = []
     out = 0
     with ThreadPoolExecutor(jobs, thread_name_prefix="hub") as pool:
         try:
@@ -80,30 +81,33 @@ def run_bounded(
                     out += 1
                 if not out:
                     return
-                batch = _take(arrived)
+                _take(arrived, batch)
                 out -= len(batch)
                 waiting.extend(reversed(list(finish([future.result() for future in batch]))))
+                batch.clear()
         except BaseException:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
-            finish(_succeeded(arrived))
+            # What was taken but perhaps not recorded comes once more; recording twice is harmless.
+            _take_rest(arrived, batch)
+            list(finish([f.result() for f in batch if not f.cancelled() and not f.exception()]))
             raise
 
 
-def _take(arrived: queue.SimpleQueue[Future[Outcome]]) -> list[Future[Outcome]]:
-    batch = [arrived.get()]
-    while len(batch) < 256:
+def _take(arrived: queue.SimpleQueue[Future[Outcome]], batch: list[Future[Outcome]]) -> None:
+    # In place, so that Ctrl-C in the middle loses nothing.
+    batch.append(arrived.get())
+    _take_rest(arrived, batch, 255)
+
+
+def _take_rest(
+    arrived: queue.SimpleQueue[Future[Outcome]],
+    batch: list[Future[Outcome]],
+    most: int | None = None,
+) -> None:
+    while most is None or most > 0:
         try:
             batch.append(arrived.get_nowait())
         except queue.Empty:
-            break
-    return batch
-
-
-def _succeeded(arrived: queue.SimpleQueue[Future[Outcome]]) -> list[Outcome]:
-    outcomes = []
-    while not arrived.empty():
-        future = arrived.get_nowait()
-        if not future.cancelled() and future.exception() is None:
-            outcomes.append(future.result())
-    return outcomes
+            return
+        most = None if most is None else most - 1

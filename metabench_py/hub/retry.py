@@ -136,8 +136,8 @@ def _is_bad_certificate(error: BaseException) -> bool:
 
 def _client_errors() -> tuple[type[BaseException], ...]:
     """Give the base errors of the HTTP library under the Hub's client (it changed over time)."""
-    errors = sys.modules.get("huggingface_hub.errors")
-    return errors.HfHubHTTPError.__bases__ if errors is not None else ()
+    utils = sys.modules.get("huggingface_hub.utils")
+    return utils.HfHubHTTPError.__bases__ if utils is not None else ()
 
 
 def status_of(error: BaseException) -> int | None:

@@ -223,6 +223,31 @@ def test_only_metric_columns_are_read(hub: Hub, truth: Truth, tmp_path: Path) ->
     assert read_answers(local, "acc_norm").tolist() == wanted
 
 
+def test_the_datasets_library_reads_the_same(hub: Hub, truth: Truth, tmp_path: Path) -> None:
+    """What users would otherwise do, `load_dataset`, finds the same answers in the stand-in."""
+    pytest.importorskip("datasets", reason="the package datasets is absent (extra hub)")
+    code = (
+        "import sys, datasets\n"
+        "data = datasets.load_dataset(sys.argv[1], sys.argv[2], split='latest')\n"
+        "for name in ('acc_norm', 'metrics.acc_norm'):\n"
+        "    if name in data.column_names:\n"
+        "        print(*data[name])\n"
+        "if 'metrics' in data.column_names:\n"
+        "    print(*(row['acc_norm'] for row in data['metrics']))\n"
+    )
+    for model in truth.models[:3]:
+        done = subprocess.run(
+            [sys.executable, "-c", code, details_repo(model), "harness_arc_challenge_25"],
+            env=environment(hub, tmp_path / "home"),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        wanted = truth.answers["arc"][model].values()
+        assert [float(word) for word in done.stdout.split()] == [float(v) for v in wanted]
+
+
 def test_status_before_anything(hub: Hub, tmp_path: Path) -> None:
     done = run(hub, tmp_path, "status")
     assert done.returncode == 2

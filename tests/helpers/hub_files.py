@@ -165,9 +165,11 @@ def details_data_set(
             row.update(zip(items, answers.astype(int).tolist(), strict=True))
             truth.prompts.setdefault(benchmark, {}).update(zip(items, prompts, strict=True))
         truth.answers.setdefault(benchmark, {})[model] = row
-    files["README.md"] = b"---\npretty_name: Evaluation run\n---\n"
+    described = card_of(configs, generation) if card else {"pretty_name": "Evaluation run"}
+    # YAML takes JSON as it is.
+    files["README.md"] = f"---\n{json.dumps(described)}\n---\n".encode()
     files["results_" + date + ".json"] = b"{}"
-    return Repo(files, card=card_of(configs, generation) if card else {})
+    return Repo(files, card=described)
 
 
 def generate(spec: Spec) -> tuple[Hub, Truth]:
