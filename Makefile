@@ -36,7 +36,8 @@ test: $(STAMP)
 
 test-system:
 	@PYTHON=$(PYTHON) sh tests/system/install-tools.sh .venv-system
-	METABENCH_SYSTEM_TESTS=1 METABENCH_REQUIRE_HARNESS=1 .venv-system/bin/python -m pytest --durations=10 tests/system
+	METABENCH_SYSTEM_TESTS=1 METABENCH_REQUIRE_HARNESS=1 .venv-system/bin/python -m pytest \
+	    -n 2 --dist loadfile --no-loadscope-reorder --durations=10 tests/system
 
 parity: $(STAMP)
 	$(BIN)/python -m pytest -m 'slow or not slow' tests/parity

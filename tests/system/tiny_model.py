@@ -40,4 +40,7 @@ def save_tiny_model(folder: Path) -> Path:
             pad_token_id=0,
         )
     ).save_pretrained(folder)
+    for file in folder.iterdir():
+        # Weights are written for their owner alone; a container's user is another.
+        file.chmod(0o644)
     return folder
