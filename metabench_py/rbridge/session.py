@@ -52,7 +52,7 @@ class _Session:
             os.environ.setdefault(variable, "1")
         os.environ["R_HOME"] = str(home)
         try:
-            with _no_profiles():
+            with _environment_kept():
                 import rpy2.rinterface as ri
                 from rpy2.rinterface_lib import callbacks, embedded
 
@@ -93,16 +93,20 @@ class _Session:
 
 
 @contextlib.contextmanager
-def _no_profiles() -> Iterator[None]:
-    """Keep the user's profiles out of the R processes that rpy2 asks for paths at its start."""
-    names = ("R_PROFILE", "R_PROFILE_USER")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, os.devnull))
+def _environment_kept() -> Iterator[None]:
+    """Keep the user's profiles out of the R processes that rpy2 starts, and undo its traces.
+
+    rpy2 puts R's libraries on LD_LIBRARY_PATH, which does nothing for this process, but a Python
+    that we start later would load the system's libpython in place of its own.
+    """
+    profiles = ("R_PROFILE", "R_PROFILE_USER")
+    before = {name: os.environ.get(name) for name in (*profiles, "LD_LIBRARY_PATH")}
+    os.environ.update(dict.fromkeys(profiles, os.devnull))
     try:
         yield
     finally:
         for name, value in before.items():
-            os.environ.pop(name)
+            os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
 

@@ -228,3 +228,16 @@ def test_versions_and_libraries_are_rs_own() -> None:
     assert found.replace("-", ".") == expected[1]
     assert probe("session")["libraries"] == expected[2:]
     assert [str(p) for p in library_paths()] == expected[2:]
+
+
+def test_programs_started_later_find_their_own_libraries() -> None:
+    code = (
+        "import os, subprocess, sys\n"
+        "before = dict(os.environ)\n"
+        "from metabench_py import rbridge\n"
+        "rbridge.r_version()\n"
+        "assert os.environ.get('LD_LIBRARY_PATH') == before.get('LD_LIBRARY_PATH')\n"
+        "subprocess.run([sys.executable, '-c', 'import ssl, sqlite3, ctypes'], check=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
