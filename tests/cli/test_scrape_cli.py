@@ -177,6 +177,7 @@ def test_ctrl_c(hub: Hub, truth: Truth, models: Path, tmp_path: Path) -> None:
         text=True,
     )
     while hub.count("/cdn/") < 20:
+        assert process.poll() is None, process.communicate()[1]
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=20)
