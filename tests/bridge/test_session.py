@@ -67,7 +67,8 @@ def test_the_users_profile_and_workspace_stay_out(tmp_path: Path) -> None:
 
 
 def test_nothing_is_left_in_the_users_workspace() -> None:
-    assert probe("session")["objects"] == []
+    # R itself keeps the state of its random numbers there, once somebody drew.
+    assert set(probe("session")["objects"]) <= {".Random.seed"}
 
 
 def test_warnings_of_r_are_warnings_of_python() -> None:
