@@ -45,8 +45,26 @@ def document_hash(doc: Any) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
+# Documents whose hash was found right: all models have the same ones, and comparing is quicker.
+_known: dict[str, Any] = {}
+_MOST_KNOWN = 4096
+
+
 def same_document(doc: Any, doc_hash: Any) -> bool:
     """Whether a document has this hash."""
+    if not isinstance(doc_hash, str):
+        return False
+    if doc_hash in _known and doc == _known[doc_hash]:
+        return True
+    if not _has_hash(doc, doc_hash):
+        return False
+    if len(_known) >= _MOST_KNOWN:
+        _known.clear()
+    _known[doc_hash] = doc
+    return True
+
+
+def _has_hash(doc: Any, doc_hash: str) -> bool:
     try:
         # orjson writes the same text for all but odd numbers, ten times as fast.
         quick = orjson.dumps(doc, option=orjson.OPT_INDENT_2)
