@@ -41,7 +41,7 @@ def shared_data() -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def needs_r() -> None:
     """Skip where R does not load."""
     from metabench_py import rbridge
@@ -50,7 +50,7 @@ def needs_r() -> None:
         _skip_or_fail("METABENCH_REQUIRE_R", "R with mgcv is absent")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def needs_mirt() -> None:
     """Skip where R lacks mirt."""
     from metabench_py import rbridge

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metabench_py import rbridge
 from metabench_py.benchmarks import BENCHMARKS, TARGETS
 from metabench_py.bundle import load_bundle
 from metabench_py.bundle.verify import verify_bundle
@@ -42,9 +41,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, world: tuple[Path, Path, Path]) -> Path:
-    if not rbridge.has_package("mgcv"):
-        pytest.skip("R with mgcv is absent")
+def made(
+    tmp_path_factory: pytest.TempPathFactory, world: tuple[Path, Path, Path], needs_r: None
+) -> Path:
     folder = tmp_path_factory.mktemp("made")
     said: list[tuple[str, int, int]] = []
     out = calibrate(

@@ -25,12 +25,8 @@ ABILITY = {
 
 
 @pytest.fixture(scope="module")
-def imported(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def imported(shared_data: Path, tmp_path_factory: pytest.TempPathFactory, needs_r: None) -> Bundle:
     """The original's released fits, which cannot travel with the tests."""
-    from metabench_py import rbridge
-
-    if not rbridge.has_package("mgcv"):
-        pytest.skip("R with mgcv, which imports the original's fits, is absent")
     out = tmp_path_factory.mktemp("upstream") / "B"
     return load_bundle(import_upstream(shared_data / "upstream", "B", out, trust=True), trust=True)
 
