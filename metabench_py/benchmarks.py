@@ -14,6 +14,8 @@ Target = Literal["grand", "arc", "gsm8k", "hellaswag", "mmlu", "truthfulqa", "wi
 Version = Literal["A", "B"]
 ItemType = Literal["2PL", "3PL", "4PL"]
 ScoreMethod = Literal["MAP", "EAP", "EAPsum", "ML", "WLE"]
+EngineName = Literal["auto", "mirt", "native"]
+FitMode = Literal["mirt-path", "converged"]
 
 BENCHMARKS: tuple[Benchmark, ...] = get_args(Benchmark)
 TARGETS: tuple[Target, ...] = get_args(Target)

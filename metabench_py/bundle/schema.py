@@ -9,9 +9,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench_py.benchmarks import Benchmark, ItemType, ScoreMethod, Target
+from metabench_py.benchmarks import Benchmark, FitMode, ItemType, ScoreMethod, Target
 from metabench_py.gam.portable import PortableGam
-from metabench_py.irt.engine import FitMode
 from metabench_py.irt.model import Floats, ItemParameters
 
 SCHEMA_VERSION = 1

@@ -7,12 +7,12 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from metabench_py.benchmarks import Benchmark, ItemType, ScoreMethod
+from metabench_py.benchmarks import Benchmark, EngineName, FitMode, ItemType, ScoreMethod
 from metabench_py.calibration.inputs import CalibrationInputs
 from metabench_py.calibration.tasks import Task
 from metabench_py.calibration.work import WorkFolder, digest
 from metabench_py.errors import ConvergenceError, InputError
-from metabench_py.irt.engine import EngineName, FitMode, FitOptions, get_engine
+from metabench_py.irt.engine import FitOptions, get_engine
 from metabench_py.irt.model import Floats, ItemParameters
 from metabench_py.responses import ResponseMatrix
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from metabench_py.benchmarks import BENCHMARKS, TARGETS, Benchmark, Target
+from metabench_py.benchmarks import BENCHMARKS, TARGETS, Benchmark, EngineName, FitMode, Target
 from metabench_py.bundle.schema import BenchmarkModel, BundleDraft, ErrorTable
 from metabench_py.bundle.write import check_place, write_bundle
 from metabench_py.calibration.first_stage import (
@@ -34,7 +34,6 @@ from metabench_py.calibration.work import WorkFolder, digest
 from metabench_py.errors import InputError
 from metabench_py.gam.linear import LinearPredictor
 from metabench_py.gam.mgcv import GamOptions
-from metabench_py.irt.engine import EngineName, FitMode
 from metabench_py.irt.model import Floats
 from metabench_py.rbridge import locate, r_version, require_package
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from metabench_py.benchmarks import VERSIONS, Version
+from metabench_py.benchmarks import VERSIONS, EngineName, Version
 from metabench_py.errors import BundleError, InputError
-from metabench_py.irt.engine import EngineName
 
 if TYPE_CHECKING:
     from metabench_py.bundle import Bundle

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from metabench_py.benchmarks import VERSIONS
+from metabench_py.benchmarks import VERSIONS, EngineName
 from metabench_py.errors import InputError, MetabenchError
-from metabench_py.irt.engine import EngineName
 
 if TYPE_CHECKING:
     from metabench_py.bundle import Bundle

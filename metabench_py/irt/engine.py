@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol
 
 from numpy.typing import ArrayLike
 
-from metabench_py.benchmarks import ItemType, ScoreMethod
+from metabench_py.benchmarks import EngineName, FitMode, ItemType, ScoreMethod
 from metabench_py.irt.model import Floats, ItemParameters
 from metabench_py.responses import ResponseMatrix
-
-EngineName = Literal["auto", "mirt", "native"]
-FitMode = Literal["mirt-path", "converged"]
 
 
 @dataclass(frozen=True)

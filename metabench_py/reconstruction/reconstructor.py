@@ -11,11 +11,11 @@ from typing import Literal, get_args
 import numpy as np
 
 from metabench_py import __version__
-from metabench_py.benchmarks import BENCHMARKS, TARGETS, TITLES, Target
+from metabench_py.benchmarks import BENCHMARKS, TARGETS, TITLES, EngineName, Target
 from metabench_py.bundle.schema import Bundle
 from metabench_py.errors import ConvergenceError, InputError, TrustError
 from metabench_py.gam.features import target_features
-from metabench_py.irt.engine import Engine, EngineName, get_engine
+from metabench_py.irt.engine import Engine, get_engine
 from metabench_py.irt.model import Floats
 from metabench_py.logs.model import ModelResponses
 from metabench_py.reconstruction.conformal import DEFAULT_LEVEL, ConformalInterval

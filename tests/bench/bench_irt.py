@@ -21,7 +21,8 @@ import numpy as np
 import pandas as pd
 
 from metabench_py import rbridge
-from metabench_py.irt.engine import Abilities, FitMode, FitOptions, IrtFit
+from metabench_py.benchmarks import FitMode
+from metabench_py.irt.engine import Abilities, FitOptions, IrtFit
 from metabench_py.irt.model import ItemParameters
 from metabench_py.irt.native import NativeEngine
 from metabench_py.responses import ResponseMatrix

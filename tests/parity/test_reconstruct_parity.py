@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from metabench_py import reconstruct
+from metabench_py.benchmarks import EngineName
 from metabench_py.bundle import Bundle, load_bundle
 from metabench_py.bundle.upstream import import_upstream
-from metabench_py.irt.engine import EngineName
 
 from . import tolerances
 from .report import Record

@@ -1,4 +1,4 @@
-"""``metabench-py calibrate``: make a bundle of response matrices."""
+"""``metabench-py calibrate bundle``: make a bundle of response matrices."""
 
 from __future__ import annotations
 
@@ -7,21 +7,11 @@ from typing import Annotated, cast, get_args
 
 import typer
 
+from metabench_py.benchmarks import EngineName, FitMode
 from metabench_py.errors import InputError
-from metabench_py.irt.engine import EngineName, FitMode
-
-calibrate_app = typer.Typer(
-    name="calibrate", help="Estimate a bundle from item responses.", no_args_is_help=True
-)
 
 
-@calibrate_app.callback()
-def _calibrate() -> None:
-    """Keep ``bundle`` a command of its own name."""
-
-
-@calibrate_app.command()
-def bundle(
+def bundle_command(
     responses: Annotated[
         Path, typer.Option(help="Folder with arc.parquet (or .csv) and so on: LLMs x items, 0/1.")
     ],

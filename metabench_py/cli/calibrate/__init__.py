@@ -1,0 +1,21 @@
+"""``metabench-py calibrate``: one file a stage."""
+
+from __future__ import annotations
+
+import typer
+
+from metabench_py.cli.calibrate.bundle import bundle_command
+
+calibrate_app = typer.Typer(
+    name="calibrate",
+    help="From item responses to a sparse benchmark: a bundle.",
+    no_args_is_help=True,
+)
+
+
+@calibrate_app.callback()
+def _calibrate() -> None:
+    """Keep ``bundle`` a command of its own name."""
+
+
+calibrate_app.command("bundle")(bundle_command)
