@@ -17,3 +17,9 @@ run_enveloped <- function(fun, args) {
   outcome$warnings <- unique(warned)
   outcome
 }
+
+# Loads what later calls need.
+load_package <- function(name) {
+  loadNamespace(name)
+  NULL
+}

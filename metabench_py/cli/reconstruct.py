@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,6 +17,7 @@ from metabench_py.errors import InputError, MetabenchError
 if TYPE_CHECKING:
     from metabench_py.bundle import Bundle
     from metabench_py.logs import ModelLogs
+    from metabench_py.rbridge.worker import Worker
     from metabench_py.reconstruction import Reconstruction
     from metabench_py.reconstruction.api import LogReader
     from metabench_py.reconstruction.reconstructor import Reconstructor
@@ -97,11 +99,6 @@ def reconstruct_command(
     ships with the package. VER is A or B (the bundle's if left out), PER is T or F: read the runs
     with permuted answer options.
     """
-    from metabench_py.cli.render import render
-    from metabench_py.logs import find_all, find_model
-    from metabench_py.reconstruction.api import LogReader, open_bundle
-    from metabench_py.reconstruction.reconstructor import Reconstructor, may_use_r
-
     names, version, permuted = split_arguments(list(arguments or []))
     kind = _format(as_json, as_jsonl, as_csv, out)
     if bool(names) == (everything is not None):
@@ -110,29 +107,6 @@ def reconstruct_command(
         from metabench_py.report.figures import check_plot
 
         check_plot(plot, len(names) if everything is None else None)
-    loaded = open_bundle(bundle, version, trust)
-    reader = LogReader(
-        loaded,
-        permuted=permuted,
-        metrics=metric or (),
-        allow_missing=allow_missing,
-        time=run,
-    )
-    one = everything is None and len(names) == 1
-    found: list[ModelLogs] = []
-    failures: list[tuple[str, MetabenchError]] = []
-    if everything is not None:
-        found = find_all(everything)
-    for name in names:
-        try:
-            found.append(find_model(name, results))
-        except MetabenchError as error:
-            if one:
-                raise
-            failures.append((name, error))
-    if one:
-        # Before R is started: what is wrong with the logs is told at once.
-        reader(found[0])
     options: dict[str, Any] = {
         "engine": engine,
         "second_stage": second_stage,
@@ -140,14 +114,43 @@ def reconstruct_command(
         "level": level,
         "se_factor": se_factor,
     }
-    outcomes: Iterable[tuple[str, Reconstruction | MetabenchError]]
-    if may_use_r(loaded, engine, second_stage):
-        from metabench_py.rbridge.worker import run_in_worker
+    failures: list[tuple[str, MetabenchError]] = []
+    one = everything is None and len(names) == 1
+    # R takes seconds to load: it does so in its own process while we read bundle and logs.
+    with _r_worker(engine, second_stage) as worker:
+        from metabench_py.logs import find_all, find_model
+        from metabench_py.reconstruction.api import LogReader, open_bundle
+        from metabench_py.reconstruction.reconstructor import Reconstructor, may_use_r
 
-        # A crash of R is then a message, and Ctrl-C ends R at once.
-        outcomes = run_in_worker(_run_all, found, reader, loaded, options)
-    else:
-        outcomes = _run(found, reader, Reconstructor(loaded, **options))
+        loaded = open_bundle(bundle, version, trust)
+        reader = LogReader(
+            loaded,
+            permuted=permuted,
+            metrics=metric or (),
+            allow_missing=allow_missing,
+            time=run,
+        )
+        found: list[ModelLogs] = []
+        if everything is not None:
+            found = find_all(everything)
+        for name in names:
+            try:
+                found.append(find_model(name, results))
+            except MetabenchError as error:
+                if one:
+                    raise
+                failures.append((name, error))
+        if one:
+            # Before R is waited for: what is wrong with the logs is told at once.
+            reader(found[0])
+        outcomes: Iterable[tuple[str, Reconstruction | MetabenchError]]
+        if worker is not None and may_use_r(loaded, engine, second_stage):
+            # A crash of R is then a message, and Ctrl-C ends R at once.
+            outcomes = worker.run(_run_all, found, reader, loaded, options)
+        else:
+            outcomes = list(_run(found, reader, Reconstructor(loaded, **options)))
+    from metabench_py.cli.render import render
+
     done: list[Reconstruction] = []
     for name, result in outcomes:
         if isinstance(result, MetabenchError):
@@ -191,6 +194,20 @@ def split_arguments(arguments: list[str]) -> tuple[list[str], str | None, bool]:
     if len(rest) > 1 and rest[-1] in VERSIONS:
         version = rest.pop()
     return rest, version, permuted
+
+
+def _r_worker(engine: EngineName, second_stage: str) -> AbstractContextManager[Worker | None]:
+    """Start R in a process of its own where this run may need it; looks on disk only."""
+    from metabench_py import rbridge
+    from metabench_py.rbridge.worker import Worker
+
+    packages = []
+    if engine == "mirt" or (engine == "auto" and rbridge.has_package("mirt")):
+        packages.append("mirt")
+    wants = second_stage == "auto" and engine != "native" and rbridge.has_package("mgcv")
+    if second_stage == "mgcv" or wants:
+        packages.append("mgcv")
+    return Worker(packages) if packages else nullcontext()
 
 
 def _format(as_json: bool, as_jsonl: bool, as_csv: bool, out: Path | None) -> Format:

@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,11 @@ class _Session:
             ) from error
 
 
+# R reads these at its start. No compiling of functions that run once, and room for what the
+# packages bring, or the garbage collector runs a hundred times while they load.
+_START = {"R_ENABLE_JIT": "0", "R_NSIZE": "4000000", "R_VSIZE": "100M"}
+
+
 @contextlib.contextmanager
 def _environment_kept() -> Iterator[None]:
     """Keep the user's profiles out of the R processes that rpy2 starts, and undo its traces.
@@ -100,8 +105,10 @@ def _environment_kept() -> Iterator[None]:
     that we start later would load the system's libpython in place of its own.
     """
     profiles = ("R_PROFILE", "R_PROFILE_USER")
-    before = {name: os.environ.get(name) for name in (*profiles, "LD_LIBRARY_PATH")}
+    before = {name: os.environ.get(name) for name in (*profiles, *_START, "LD_LIBRARY_PATH")}
     os.environ.update(dict.fromkeys(profiles, os.devnull))
+    for name in _START:
+        os.environ.setdefault(name, _START[name])
     try:
         yield
     finally:
@@ -236,6 +243,22 @@ def call(function: str, /, **arguments: Any) -> Any:
             r_message=message,
         )
     return from_r(parts["value"])
+
+
+def load_packages(names: Sequence[str]) -> None:
+    """Start R and load these packages that it has, so that later calls need not wait for them.
+
+    Raises
+    ------
+    RUnavailableError
+        R is absent or does not load.
+    RError
+        A package does not load.
+    """
+    _get_session()
+    for name in names:
+        if package_folder(name) is not None:
+            call("load_package", name=name)
 
 
 def has_package(name: str) -> bool:

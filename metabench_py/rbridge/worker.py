@@ -17,7 +17,7 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO, TypeVar
 
 from metabench_py.errors import InputError, MetabenchError, WorkerError
@@ -51,24 +51,54 @@ def run_in_worker(function: Callable[..., T], /, *args: Any, limit_s: float | No
     Exception
         What the function raised.
     """
-    name = f"{function.__module__}.{function.__qualname__}"
-    if "<" in name or function.__module__ == "__main__":
-        raise InputError(f"A worker cannot import {name}: give a function of a module.")
-    task = pickle.dumps((list(sys.path), function.__module__, function.__qualname__, args))
-    environment = {
-        **os.environ,
-        "OPENBLAS_NUM_THREADS": "1",
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-    }
-    with subprocess.Popen(
-        [sys.executable, "-c", _CHILD],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=environment,
-        # Its own group: Ctrl-C reaches us alone, and we kill all of it.
-        start_new_session=True,
-    ) as process:
+    with Worker() as worker:
+        return worker.run(function, *args, limit_s=limit_s)
+
+
+class Worker:
+    """A process for one function, started before the function is known.
+
+    Used as a context manager: a worker that has nothing to do any more is killed at its end.
+
+    Parameters
+    ----------
+    packages
+        R packages to load while nothing is asked yet. What fails in that fails again, with its
+        message, in the function that needs it.
+    """
+
+    def __init__(self, packages: Sequence[str] = ()) -> None:
+        environment = {
+            **os.environ,
+            "OPENBLAS_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _CHILD, *packages],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            # Its own group: Ctrl-C reaches us alone, and we kill all of it.
+            start_new_session=True,
+        )
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.returncode is None:
+            _kill(self._process)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+    def run(self, function: Callable[..., T], /, *args: Any, limit_s: float | None = None) -> T:
+        """Run the one function; see `run_in_worker`."""
+        name = f"{function.__module__}.{function.__qualname__}"
+        if "<" in name or function.__module__ == "__main__":
+            raise InputError(f"A worker cannot import {name}: give a function of a module.")
+        task = pickle.dumps((list(sys.path), function.__module__, function.__qualname__, args))
+        process = self._process
         late = threading.Event()
         timer = threading.Timer(limit_s or 0.0, _stop_late, (process, late))
         timer.daemon = True
@@ -81,20 +111,22 @@ def run_in_worker(function: Callable[..., T], /, *args: Any, limit_s: float | No
             raise
         finally:
             timer.cancel()
-    if not answer and late.is_set():
-        raise WorkerError(
-            f"The worker process that ran {name} took longer than {limit_s:g} s and was stopped.",
-            function=name,
-            status=process.returncode,
-        )
-    if not answer:
-        raise _died(name, process.returncode)
-    status, value, warned = pickle.loads(answer)
-    for category, text in warned:
-        warnings.warn(text, category, stacklevel=2)
-    if status == "raised":
-        raise value
-    return value
+        if not answer and late.is_set():
+            raise WorkerError(
+                f"The worker process that ran {name} took longer than {limit_s:g} s and was "
+                "stopped.",
+                function=name,
+                status=process.returncode,
+            )
+        if not answer:
+            raise _died(name, process.returncode)
+        status, value, warned = pickle.loads(answer)
+        for category, text in warned:
+            warnings.warn(text, category, stacklevel=3)
+        if status == "raised":
+            raise value
+        result: T = value
+        return result
 
 
 def _exchange(process: subprocess.Popen[bytes], task: bytes) -> bytes:
@@ -162,8 +194,14 @@ def _serve() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     # Nothing that R or a library prints may get between the answers.
     os.dup2(2, 1)
-    size = int.from_bytes(tasks.read(8), "little")
-    payload = tasks.read(size)
+    packages = sys.argv[1:]
+    if packages:
+        _warm_up(packages)
+    header = tasks.read(8)
+    if not header:
+        # Nothing is asked any more.
+        os._exit(0)
+    payload = tasks.read(int.from_bytes(header, "little"))
     threading.Thread(target=_end_with_parent, args=(tasks,), daemon=True).start()
     path, module, name, args = pickle.loads(payload)
     sys.path[:] = path
@@ -184,6 +222,14 @@ def _serve() -> None:
     answers.close()
     # R's own clean-up at exit has nothing to do here, and must not spoil a good result.
     os._exit(0)
+
+
+def _warm_up(packages: Sequence[str]) -> None:
+    from metabench_py.rbridge.session import load_packages
+
+    with contextlib.suppress(MetabenchError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        load_packages(packages)
 
 
 def _pack(outcome: tuple[str, Any], warned: list[tuple[type[Warning], str]]) -> bytes:

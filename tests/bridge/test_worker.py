@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from helpers import r_probes
 
-from metabench_py.errors import InputError, RError, WorkerError
+from metabench_py.errors import InputError, RError, RUnavailableError, WorkerError
 from metabench_py.rbridge import RWarning
-from metabench_py.rbridge.worker import run_in_worker
+from metabench_py.rbridge.worker import Worker, run_in_worker
 
 TESTS = Path(__file__).resolve().parent.parent
 INTERRUPTED = """
@@ -160,6 +160,28 @@ def test_a_worker_may_have_a_limit(tmp_path: Path) -> None:
         run_in_worker(r_probes.sleep, 60, limit_s=0.5)
     assert time.monotonic() - start < 20
     assert run_in_worker(r_probes.sleep, 0, limit_s=60) == "awake"
+
+
+@pytest.mark.usefixtures("needs_r")
+def test_a_worker_loads_packages_before_it_is_asked() -> None:
+    with Worker(["mgcv", "absent"]) as worker:
+        assert "mgcv" in worker.run(r_probes.loaded)
+    assert "mgcv" not in run_in_worker(r_probes.loaded)
+
+
+@pytest.mark.parametrize("packages", [[], ["mgcv"]])
+def test_a_worker_that_is_not_asked_ends(packages: list[str]) -> None:
+    with Worker(packages) as worker:
+        pid = worker._process.pid
+    assert ends(pid)
+
+
+def test_a_worker_whose_r_does_not_start_says_so_when_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("R_HOME", "/nowhere")
+    with Worker(["mgcv"]) as worker, pytest.raises(RUnavailableError, match="R_HOME names"):
+        worker.run(r_probes.loaded)
 
 
 def _interruptible(path: Path) -> subprocess.Popen[str]:

@@ -92,3 +92,9 @@ class Unpicklable(Exception):
 
 def raise_unpicklable() -> NoReturn:
     raise Unpicklable(1, 2)
+
+
+def loaded() -> list[str]:
+    """R packages that are loaded in this process."""
+    ri = _get_session().ri
+    return [str(name) for name in ri.baseenv["loadedNamespaces"]()]
