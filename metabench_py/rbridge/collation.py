@@ -1,4 +1,4 @@
-"""The order of texts that R's ``merge`` and ``sort`` give, which depends on R's build and locale."""
+"""The order of texts that R's ``merge`` and ``sort`` give under most locales."""
 
 from __future__ import annotations
 

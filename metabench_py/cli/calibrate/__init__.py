@@ -5,6 +5,8 @@ from __future__ import annotations
 import typer
 
 from metabench_py.cli.calibrate.bundle import bundle_command
+from metabench_py.cli.calibrate.preprocess import preprocess_command
+from metabench_py.cli.calibrate.split import split_command
 
 calibrate_app = typer.Typer(
     name="calibrate",
@@ -19,3 +21,5 @@ def _calibrate() -> None:
 
 
 calibrate_app.command("bundle")(bundle_command)
+calibrate_app.command("preprocess")(preprocess_command)
+calibrate_app.command("split")(split_command)
