@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from metabench_py.benchmarks import VERSIONS, EngineName, Version
+from metabench_py.cli.options import BundleOfVersion, Engine, Json, Metrics, Trust
 from metabench_py.errors import BundleError, InputError
 
 if TYPE_CHECKING:
@@ -81,21 +82,11 @@ def evaluate_command(
     no_reconstruct: Annotated[
         bool, typer.Option("--no-reconstruct", help="Stop after the verified logs.")
     ] = False,
-    bundle: Annotated[
-        str | None,
-        typer.Option("--bundle", help="Folder or name; the installed one of the version."),
-    ] = None,
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Vouch for the bundle's .rds files.")
-    ] = False,
-    engine: Annotated[
-        EngineName, typer.Option("--engine", help="Who estimates abilities.")
-    ] = "auto",
-    metric: Annotated[
-        list[str] | None,
-        typer.Option("--metric", help="Read another metric: acc, or arc=acc. Repeatable."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    bundle: BundleOfVersion = None,
+    trust: Trust = False,
+    engine: Engine = "auto",
+    metric: Metrics = None,
+    as_json: Json = False,
 ) -> None:
     """Run lm-evaluation-harness on the metabench tasks and reconstruct the scores.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from metabench_py.benchmarks import VERSIONS, EngineName
+from metabench_py.cli.options import BundleOfVersion, Engine, Json, Metrics, Trust
 from metabench_py.errors import InputError, MetabenchError
 
 if TYPE_CHECKING:
@@ -40,16 +41,9 @@ def reconstruct_command(
     results: Annotated[Path, typer.Option("--results", help="lm-eval's output folder.")] = Path(
         "harness-results"
     ),
-    bundle: Annotated[
-        str | None,
-        typer.Option("--bundle", help="Folder or name; the installed one of VER if left out."),
-    ] = None,
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Vouch for the bundle's .rds files.")
-    ] = False,
-    engine: Annotated[
-        EngineName, typer.Option("--engine", help="Who estimates abilities.")
-    ] = "auto",
+    bundle: BundleOfVersion = None,
+    trust: Trust = False,
+    engine: Engine = "auto",
     second_stage: Annotated[
         Literal["auto", "mgcv", "portable"],
         typer.Option(
@@ -66,10 +60,7 @@ def reconstruct_command(
     se_factor: Annotated[
         float, typer.Option("--se-factor", help="Standard errors of --interval theta.")
     ] = 1.0,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option("--metric", help="Read another metric: acc, or arc=acc. Repeatable."),
-    ] = None,
+    metric: Metrics = None,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Score although items lack an answer.")
     ] = False,
@@ -79,7 +70,7 @@ def reconstruct_command(
             "--run", metavar="TIME", help="Start of the logs' time stamp; the newest if left out."
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
     as_jsonl: Annotated[
         bool, typer.Option("--jsonl", help="Print one JSON object a line.")
     ] = False,
