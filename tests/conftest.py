@@ -59,6 +59,16 @@ def needs_mirt() -> None:
         _skip_or_fail("METABENCH_REQUIRE_MIRT", "R's mirt is absent (CRAN only; run setup.R)")
 
 
+@pytest.fixture(scope="session")
+def needs_caret() -> None:
+    """Skip where R lacks caret."""
+    from metabench_py import rbridge
+
+    if not rbridge.has_package("caret"):
+        reason = "R's caret is absent (apt-get install r-cran-caret, or run setup.R)"
+        _skip_or_fail("METABENCH_REQUIRE_CARET", reason)
+
+
 @pytest.fixture
 def needs_harness() -> None:
     """Skip where lm-evaluation-harness is not installed."""

@@ -125,8 +125,8 @@ def split(
 
     The common LLMs are sorted by name and cut at the quartiles of their mean scores (R's type 7;
     a score at a cut belongs to the quarter below). Of each quarter the share, rounded up, is drawn
-    without replacement: those with the smallest of uniform numbers, from one PCG64 generator through
-    all quarters from the lowest, or by R.
+    without replacement: those with the smallest of uniform numbers, which one PCG64 generator gives
+    through all quarters from the lowest; or by R.
 
     Parameters
     ----------

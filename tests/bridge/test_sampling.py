@@ -36,8 +36,8 @@ def numbers(golden: Path) -> dict[str, Any]:
 
 @pytest.fixture(params=["base", "caret"])
 def by(request: pytest.FixtureRequest) -> Any:
-    if request.param == "caret" and not rbridge.has_package("caret"):
-        pytest.skip("R has no caret here (CRAN only; run setup.R)")
+    if request.param == "caret":
+        request.getfixturevalue("needs_caret")
     return request.param
 
 
@@ -129,10 +129,9 @@ def test_partition_is_what_a_script_draws(n: int, tmp_path: Path) -> None:
     assert (partition(score, 0.1, 11, by="base") + 1).tolist() == expected
 
 
+@pytest.mark.usefixtures("needs_caret")
 @pytest.mark.parametrize("seed", range(5))
 def test_base_draws_as_caret(seed: int) -> None:
-    if not rbridge.has_package("caret"):
-        pytest.skip("R has no caret here (CRAN only; run setup.R)")
     rng = np.random.default_rng(seed)
     for n in (6, 23, 150, 1_001):
         for score in (rng.uniform(0, 100, n), np.round(rng.normal(0, 3, n)), rng.normal(0, 1e5, n)):

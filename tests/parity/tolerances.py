@@ -72,6 +72,13 @@ GAM_REFIT_SPECIFIC = Tolerance(
 )
 GAM_RMSE = Tolerance("test RMSE", 5e-4, "the reference is published to three digits")
 
+# Preprocessing and split.
+ITEM_STATISTIC = Tolerance("item SD, discrimination", 1e-12, "closed forms; only rounding differs")
+ITEM_DIFFICULTY = Tolerance(
+    "item difficulty", 0.0, "the same operations; a limit hangs on its bits"
+)
+RAW_SCORE = Tolerance("raw score", 1e-12, "a share of right answers; a mean of six rounds")
+
 TABLE: tuple[Tolerance, ...] = tuple(
     value for value in tuple(globals().values()) if isinstance(value, Tolerance)
 )
