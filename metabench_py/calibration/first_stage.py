@@ -9,8 +9,8 @@ import numpy as np
 
 from metabench_py.benchmarks import Benchmark, EngineName, FitMode, ItemType, ScoreMethod
 from metabench_py.calibration.inputs import CalibrationInputs
-from metabench_py.calibration.tasks import Task
 from metabench_py.calibration.work import WorkFolder, digest
+from metabench_py.compute import Task
 from metabench_py.errors import ConvergenceError, InputError
 from metabench_py.irt.engine import FitOptions, get_engine
 from metabench_py.irt.model import Floats, ItemParameters

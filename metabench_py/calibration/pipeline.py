@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,8 +31,8 @@ from metabench_py.calibration.second_stage import (
     full_features,
     linear_predictors,
 )
-from metabench_py.calibration.tasks import Task, run_tasks
 from metabench_py.calibration.work import WorkFolder, digest
+from metabench_py.compute import LocalPool, Task, run_tasks
 from metabench_py.errors import InputError
 from metabench_py.gam.linear import LinearPredictor
 from metabench_py.gam.mgcv import GamOptions
@@ -81,6 +83,8 @@ class Description:
         Where the responses and scores come from.
     licence_text
         Goes into the bundle as ``LICENSE.md``; None: no such file.
+    run
+        How the items were chosen: settings of the stages before; JSON values.
     """
 
     name: str
@@ -88,6 +92,7 @@ class Description:
     licence: str
     source: str
     licence_text: str | None = None
+    run: Mapping[str, Any] | None = None
 
 
 def calibrate_bundle(
@@ -99,11 +104,14 @@ def calibrate_bundle(
     work: Path | None = None,
     replace: bool = False,
     progress: Progress | None = None,
+    executor: Executor | None = None,
 ) -> Path:
     """Estimate everything and write the bundle.
 
     Parameters
     ----------
+    executor
+        Runs the fits; its machines must see `work`. None: `options.workers` processes here.
     work
         Folder of finished results. None: ``.NAME.work`` beside `out`, removed at the end; after
         an interruption the same call goes on where it stopped.
@@ -117,22 +125,26 @@ def calibrate_bundle(
     choose_engine(options.engine, options.mode)
     fold = organisation_folds(inputs.llms, options.folds, options.seed)
     folder = WorkFolder(work or out.parent / f".{out.name}.work")
-    steps = _Steps(6 + 7 + options.folds + 1, options.workers, progress)
-
-    first: dict[Benchmark, FirstStage] = {}
-    steps.run(first_stage_tasks(inputs, options.engine, options.mode, folder, first), 6)
-    theta = abilities_of(first, inputs)
-    learners = Learners(
-        responses={b: inputs.responses[b].rows(inputs.llms).values for b in BENCHMARKS},
-        theta={b: theta[b] for b in BENCHMARKS},
-        scores=inputs.scores.of(inputs.llms),
-        fold=fold,
-    )
-    gam = GamOptions(k=options.basis_size)
-    second: dict[Target, SecondStage] = {}
-    steps.run(fit_tasks(full_features(learners), learners, gam, folder, second), 7)
-    predicted: dict[Target, Floats] = {}
-    steps.run(error_tasks(learners, second, gam, folder, predicted), options.folds)
+    with contextlib.ExitStack() as opened:
+        steps = _Steps(
+            6 + 7 + options.folds + 1,
+            executor or opened.enter_context(LocalPool(options.workers)),
+            progress,
+        )
+        first: dict[Benchmark, FirstStage] = {}
+        steps.run(first_stage_tasks(inputs, options.engine, options.mode, folder, first), 6)
+        theta = abilities_of(first, inputs)
+        learners = Learners(
+            responses={b: inputs.responses[b].rows(inputs.llms).values for b in BENCHMARKS},
+            theta={b: theta[b] for b in BENCHMARKS},
+            scores=inputs.scores.of(inputs.llms),
+            fold=fold,
+        )
+        gam = GamOptions(k=options.basis_size)
+        second: dict[Target, SecondStage] = {}
+        steps.run(fit_tasks(full_features(learners), learners, gam, folder, second), 7)
+        predicted: dict[Target, Floats] = {}
+        steps.run(error_tasks(learners, second, gam, folder, predicted), options.folds)
 
     estimates = _Estimates(first, linear_predictors(learners), second, predicted)
     draft = _draft(inputs, learners, estimates, description, options)
@@ -146,7 +158,7 @@ def calibrate_bundle(
 @dataclass
 class _Steps:
     total: int
-    workers: int
+    executor: Executor
     progress: Progress | None
     number: int = field(default=0)
 
@@ -155,7 +167,7 @@ class _Steps:
         if planned > len(tasks):
             self.number += planned - len(tasks) - 1
             self.say(f"{planned - len(tasks)} finished results taken from the work folder")
-        run_tasks([self._told(task) for task in tasks], self.workers)
+        run_tasks([self._told(task) for task in tasks], self.executor)
 
     def _told(self, task: Task) -> Task:
         def done(value: Any) -> None:
@@ -255,6 +267,7 @@ def _provenance(
         "gams": {t: estimates.second[t].fit for t in TARGETS},
         "software": {"R": r_version(), "mgcv": locate.package_version("mgcv")},
         "options": {k: v for k, v in asdict(options).items() if k != "workers"},
+        **({} if description.run is None else {"run": dict(description.run)}),
     }
 
 
@@ -289,6 +302,7 @@ def calibrate(
     work: Path | str | None = None,
     replace: bool = False,
     progress: Progress | None = None,
+    executor: Executor | None = None,
 ) -> Path:
     """Make a bundle of response matrices whose items are already chosen.
 
@@ -302,7 +316,7 @@ def calibrate(
         See `Description`.
     options
         See `CalibrationOptions`.
-    work, replace, progress
+    work, replace, progress, executor
         See `calibrate_bundle`; `replace` takes the place of an existing bundle.
 
     Returns
@@ -332,4 +346,5 @@ def calibrate(
         work=None if work is None else Path(work),
         replace=replace,
         progress=progress,
+        executor=executor,
     )

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench_py.benchmarks import BENCHMARKS, TARGETS, Benchmark, Target
-from metabench_py.calibration.tasks import Task
 from metabench_py.calibration.work import WorkFolder, digest
+from metabench_py.compute import Task
 from metabench_py.errors import ConvergenceError
 from metabench_py.gam.features import join_features, target_features
 from metabench_py.gam.jobs import GamJob, GamResult, run_job

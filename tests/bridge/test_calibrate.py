@@ -20,7 +20,7 @@ from metabench_py.calibration import (
     load_inputs,
 )
 from metabench_py.calibration.folds import organisation
-from metabench_py.calibration.tasks import Task, run_tasks
+from metabench_py.compute import LocalPool, Task, run_tasks
 from metabench_py.errors import InputError, WorkerError
 from metabench_py.gam.linear import fit_linear
 from metabench_py.gam.mgcv import load_rds
@@ -228,11 +228,12 @@ def test_a_dead_worker_is_an_error_and_the_rest_is_kept() -> None:
         Task("dead", os._exit, (3,), got.append),
         Task("bad", divmod_first, (7, 0), got.append),
     ]
-    with pytest.raises(WorkerError, match="ended with status 3"):
-        run_tasks(tasks, workers=1)
-    assert got == [3]
-    with pytest.raises(InputError):
-        run_tasks(tasks[2:], workers=4)
+    with LocalPool(1) as pool:
+        with pytest.raises(WorkerError, match="ended with status 3"):
+            run_tasks(tasks, pool)
+        assert got == [3]
+        with pytest.raises(InputError):
+            run_tasks(tasks[2:], pool)
 
 
 def divmod_first(a: int, b: int) -> int:
