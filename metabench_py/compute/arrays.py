@@ -28,6 +28,7 @@ _POLL_S = 1.0
 _ASK_EVERY_S = 5.0
 # squeue itself tries for minutes to reach a controller that is down.
 _SQUEUE_S = 20.0
+_CANCEL_TRIES = 10
 # Between the end of a job and its file being seen over a network file system.
 _GRACE_S = float(os.environ.get("METABENCH_ARRAY_GRACE", "60"))
 _OVER = frozenset(
@@ -36,6 +37,8 @@ _OVER = frozenset(
         "PREEMPTED", "TIMEOUT",
     }
 )  # fmt: skip
+# Jobs that Slurm could not start, as after a crash of its controller; they wait for a person.
+_HELD = frozenset({"launch failed requeued held", "JobHeldAdmin"})
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class SlurmJobs:
 
     def alive(self, job: str) -> set[int] | None:
         """Give the indices of an array that wait or run; None if Slurm does not answer now."""
-        command = ["squeue", "--noheader", "--array", f"--jobs={job}", "--format=%K %T"]
+        command = ["squeue", "--noheader", "--array", f"--jobs={job}", "--format=%K|%T|%r"]
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, check=False, timeout=_SQUEUE_S
@@ -82,12 +85,23 @@ class SlurmJobs:
         if done.returncode:
             # What it says of a job that it has forgotten.
             return set() if "Invalid job id" in done.stderr else None
-        rows = (line.split() for line in done.stdout.splitlines())
-        return {int(row[0]) for row in rows if len(row) == 2 and row[1] not in _OVER}
+        rows = (line.strip().split("|") for line in done.stdout.splitlines())
+        return {
+            int(row[0])
+            for row in rows
+            if len(row) == 3 and row[1] not in _OVER and row[2] not in _HELD
+        }
 
     def cancel(self, job: str) -> None:
-        """Cancel what is left of an array."""
-        subprocess.run(["scancel", job], capture_output=True, check=False)
+        """Cancel what is left of an array, or one job of it (``7_2``)."""
+        for _ in range(_CANCEL_TRIES):
+            done = subprocess.run(["scancel", job], capture_output=True, text=True, check=False)
+            if done.returncode == 0 or "Invalid job id" in done.stderr:
+                return
+            time.sleep(_POLL_S)
+        warnings.warn(
+            f"Slurm does not answer; cancel its job {job} by hand: scancel {job}", stacklevel=2
+        )
 
 
 @dataclass
@@ -249,6 +263,9 @@ class ArrayRun:
                 self._tries[n] = self._tries.get(n, 0) + 1
                 lost.append(n)
         for n in lost:
+            for job in self._submitted():
+                # A held one would do it a second time.
+                self.jobs.cancel(f"{job}_{n}")
             if self._tries[n] > self.retries:
                 raise WorkerError(
                     f"Slurm's job {self._submitted()[-1]}_{n} ended without a result, "

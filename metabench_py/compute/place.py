@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from metabench_py.compute.local import LocalPool
 from metabench_py.compute.shared import spill_to
-from metabench_py.errors import InputError
+from metabench_py.errors import InputError, StorageError
 
 
 @dataclass(frozen=True)
@@ -71,13 +72,25 @@ def open_executor(place: Place, scratch: Path) -> Iterator[Executor]:
     InputError
         The cluster does not answer, or is set up so that R would not run.
     """
-    scratch.mkdir(parents=True, exist_ok=True)
+    there = scratch.exists()
+    try:
+        scratch.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"Cannot write {scratch}: {error.strerror}; choose another place.", path=str(scratch)
+        ) from error
     before = spill_to(scratch.resolve())
     try:
         with _opened(place, scratch.resolve()) as executor:
             yield executor
+        if not there:
+            shutil.rmtree(scratch, ignore_errors=True)
     finally:
         spill_to(before)
+        if not there:
+            # What an interrupted array has done is kept.
+            with contextlib.suppress(OSError):
+                scratch.rmdir()
 
 
 def _opened(place: Place, scratch: Path) -> contextlib.AbstractContextManager[Executor]:

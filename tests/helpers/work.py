@@ -74,3 +74,8 @@ def r_draw(seed: int) -> list[float]:
     y = 100 * (np.sin(3 * x) + 0.1 * random.normal(size=60))
     predictor, _ = fit_gam({"x": x}, y, "grand", predictors=("x",), options=GamOptions(k=8))
     return [float(v) for v in predictor.predict({"x": x})]
+
+
+def timed_draw(seed: int, seconds: float) -> list[float]:
+    time.sleep(seconds)
+    return [float(x) for x in draw(seed)]

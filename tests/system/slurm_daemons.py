@@ -90,6 +90,16 @@ class Slurm:
         process.kill()
         process.wait()
 
+    def resume(self) -> None:
+        """Take the node into use again, as an administrator does after a crash."""
+        for _ in range(40):
+            command = ["scontrol", "update", f"NodeName={socket.gethostname()}", "State=RESUME"]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            # It is in use already.
+            if done.returncode == 0 or "Invalid node state" in done.stderr:
+                return
+            time.sleep(0.5)
+
     def wait_idle(self, limit_s: float = 60.0) -> None:
         """Wait until the node takes jobs."""
         until = time.monotonic() + limit_s

@@ -120,15 +120,19 @@ def test_the_controller_may_be_killed_and_started_again(slurm: Slurm, tmp_path: 
     seen.mkdir()
 
     def kill_and_start() -> None:
-        time.sleep(2.0)
+        while not any(seen.iterdir()):
+            time.sleep(0.1)
+        # What it has not saved yet it would forget; it saves every few seconds.
+        time.sleep(6.0)
         slurm.kill("slurmctld")
-        time.sleep(4.0)
+        time.sleep(3.0)
         slurm.start("slurmctld")
+        slurm.resume()
 
     thread = threading.Thread(target=kill_and_start)
     thread.start()
     with open_executor(PLACE, tmp_path) as executor:
-        calls = (range(120), [0.1] * 120, [seen] * 120)
+        calls = (range(120), [0.25] * 120, [seen] * 120)
         got = list(executor.map(work.slow_draw, *calls))
     thread.join()
     assert got == [[float(x) for x in work.draw(seed)] for seed in range(120)]

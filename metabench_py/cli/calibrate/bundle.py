@@ -8,6 +8,15 @@ from typing import Annotated, cast, get_args
 import typer
 
 from metabench_py.benchmarks import EngineName, FitMode
+from metabench_py.cli.calibrate.places import (
+    Dask,
+    Slurm,
+    SlurmMemory,
+    SlurmOption,
+    SlurmTime,
+    Workers,
+    place_of,
+)
 from metabench_py.errors import InputError
 
 
@@ -58,7 +67,12 @@ def bundle_command(
     basis_size: Annotated[
         int | None, typer.Option(help="Basis functions a GAM term; fewer for few LLMs.")
     ] = None,
-    workers: Annotated[int, typer.Option(help="Processes at a time.")] = 1,
+    workers: Workers = None,
+    dask: Dask = None,
+    slurm: Slurm = None,
+    slurm_time: SlurmTime = None,
+    slurm_memory: SlurmMemory = None,
+    slurm_option: SlurmOption = None,
     work: Annotated[
         Path | None,
         typer.Option(
@@ -72,6 +86,7 @@ def bundle_command(
 ) -> None:
     """Make a bundle: item parameters, GAMs, held-out errors, population (needs R with mgcv)."""
     from metabench_py.calibration import CalibrationOptions, calibrate
+    from metabench_py.compute import open_executor
 
     chosen = CalibrationOptions(
         engine=cast("EngineName", _one_of("--engine", engine, get_args(EngineName))),
@@ -79,24 +94,27 @@ def bundle_command(
         folds=folds,
         seed=seed,
         basis_size=basis_size,
-        workers=workers,
     )
-    calibrate(
-        responses,
-        scores,
-        items,
-        out,
-        name=name,
-        version=version_label,
-        licence=licence,
-        source=source,
-        licence_text=None if licence_file is None else _read_text(licence_file),
-        options=chosen,
-        scores_from_leaderboard=scores_from_leaderboard,
-        work=work,
-        replace=replace,
-        progress=_say,
-    )
+    text = None if licence_file is None else _read_text(licence_file)
+    place = place_of(workers, dask, slurm, slurm_time, slurm_memory, slurm_option)
+    with open_executor(place, out.parent / f".{out.name}.scratch") as executor:
+        calibrate(
+            responses,
+            scores,
+            items,
+            out,
+            name=name,
+            version=version_label,
+            licence=licence,
+            source=source,
+            licence_text=text,
+            options=chosen,
+            scores_from_leaderboard=scores_from_leaderboard,
+            work=work,
+            replace=replace,
+            progress=_say,
+            executor=executor,
+        )
     typer.echo(f"Wrote {out}; use it with --bundle {out}", err=True)
 
 
