@@ -32,17 +32,17 @@ def read_answers(path: Path, metric: str) -> NDArray[np.int8]:
         The file is no Parquet, lacks the metric, or holds something but 0 and 1.
     """
     import pyarrow as pa
-    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        with pa.OSFile(str(path)) as stream, pq.ParquetFile(stream) as file:
             column = metric_column(file.schema_arrow, metric)
             table = file.read(columns=[column], use_threads=False)
         values = table.column(0).combine_chunks()
         if pa.types.is_struct(values.type):
-            values = pc.struct_field(values, 0)
-        values = values.cast(pa.float64())
+            values = values.flatten()[0]
+        if values.type != pa.float64():
+            values = values.cast(pa.float64())
     except (pa.ArrowException, OSError) as error:
         first = (str(error).strip().splitlines() or ["unreadable"])[0].rstrip(".")
         raise ResponseError(f"not a readable details file ({first}).") from error

@@ -100,9 +100,12 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, DamagedBodyError | json.JSONDecodeError | http.client.HTTPException):
         return True
     status = status_of(error)
-    if status is not None:
-        return status in _TRANSIENT_STATUS
-    return is_broken_connection(error)
+    return is_broken_connection(error) if status is None else is_transient_status(status)
+
+
+def is_transient_status(status: int) -> bool:
+    """Whether a server that answers so may answer otherwise soon."""
+    return status in _TRANSIENT_STATUS
 
 
 def is_broken_connection(error: BaseException) -> bool:

@@ -7,13 +7,15 @@ hash that the Hub's listing gives; a broken transfer goes on where it stopped.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from metabench_py.errors import (
     DownloadError,
@@ -34,7 +36,7 @@ from metabench_py.hub.retry import (
     status_of,
     with_retries,
 )
-from metabench_py.storage import git_blob_sha1, sha256
+from metabench_py.hub.wire import Wire, chunks
 
 RepositoryKind = Literal["dataset", "model"]
 _CHUNK = 1 << 16
@@ -63,6 +65,13 @@ def require_client() -> ModuleType:
             package="huggingface_hub",
         ) from error
     return huggingface_hub
+
+
+@dataclass(frozen=True, eq=False)
+class _Answer:
+    status: int
+    headers: Any
+    chunks: Iterator[bytes]
 
 
 class HubClient:
@@ -97,6 +106,8 @@ class HubClient:
         )
         self._api = hub.HfApi(endpoint=self.endpoint, token=token)
         self._headers = hub.utils.build_hf_headers(token=token, library_name="metabench-py")
+        self._offline = bool(constants.HF_HUB_OFFLINE)
+        self._wire = Wire(self.rule.timeout)
 
     @property
     def stop(self) -> threading.Event:
@@ -156,9 +167,12 @@ class HubClient:
             ),
         )
         files = {f.path: f for f in map(_hub_file, info.siblings or [])}
-        card = info.card_data.to_dict() if info.card_data is not None else {}
+        # One key of the card: `to_dict` would copy all of it deeply.
+        configs = info.card_data.get("configs") if info.card_data is not None else None
         # A redirected repository answers under its new name.
-        return Listing(info.id or repository, info.sha, files, card, bool(info.gated))
+        return Listing(
+            info.id or repository, info.sha, files, {"configs": configs}, bool(info.gated)
+        )
 
     def model(self, name: str) -> Any:
         """Ask what the Hub knows of a model (``ModelInfo``: safetensors, config, tags, siblings).
@@ -234,32 +248,38 @@ class HubClient:
         elif begun:
             target.unlink()
             begun = 0
-        with self._stream(url, headers) as (response, chunks):
-            if response.status_code != 206 or not _starts_at(response, begun):
+        with self._stream(url, headers) as answer:
+            if answer.status != 206 or not _starts_at(answer.headers, begun):
                 begun = 0
-            expected = response.headers.get("Content-Length")
             since, got = time.monotonic(), 0
+            seen = _Seen(file)
             with target.open("r+b" if begun else "wb") as stream:
-                stream.seek(begun)
-                for chunk in chunks:
+                if begun:
+                    seen.read(stream)
+                for chunk in answer.chunks:
                     stream.write(chunk)
+                    seen.update(chunk)
                     got += len(chunk)
                     if self.stop.is_set():
                         raise StoppedError
                     seconds = time.monotonic() - since
                     if seconds > self.rule.timeout and got / seconds < self.rule.slowest:
                         raise DamagedBodyError(f"only {got / seconds:.0f} bytes a second come")
-        plain = "Content-Encoding" not in response.headers
+        expected = answer.headers.get("Content-Length")
+        plain = "Content-Encoding" not in answer.headers
         if plain and expected is not None and expected.isdigit() and got < int(expected):
             raise DamagedBodyError(f"the connection broke, {int(expected) - got} bytes are missing")
-        if damage := _damage(target, file):
+        if damage := seen.damage():
             target.unlink()
             raise DamagedBodyError(damage)
 
     @contextlib.contextmanager
-    def _stream(
-        self, url: str, headers: Mapping[str, str]
-    ) -> Iterator[tuple[Any, Iterator[bytes]]]:
+    def _stream(self, url: str, headers: Mapping[str, str]) -> Iterator[_Answer]:
+        if not self._offline:
+            with self._wire.get(url, headers) as direct:
+                if direct is not None:
+                    yield _Answer(direct.status, direct.headers, chunks(direct))
+                    return
         session: Any = self._hub.utils.get_session()
         timeout = self.rule.timeout
         if callable(getattr(session, "stream", None)):
@@ -271,12 +291,14 @@ class HubClient:
                 self._hub.utils.hf_raise_for_status(response)
                 # As they come from the socket, where the server did as asked.
                 plain = response.headers.get("Content-Encoding", "identity") == "identity"
-                yield response, response.iter_raw() if plain else response.iter_bytes(_CHUNK)
+                body = response.iter_raw() if plain else response.iter_bytes(_CHUNK)
+                yield _Answer(response.status_code, response.headers, body)
         else:
             # Clients before 1.0 stand on requests.
             with session.get(url, headers=headers, timeout=timeout, stream=True) as response:
                 self._hub.utils.hf_raise_for_status(response)
-                yield response, response.iter_content(_CHUNK)
+                body = response.iter_content(_CHUNK)
+                yield _Answer(response.status_code, response.headers, body)
 
     def _ask(self, what: str, action: Any) -> Any:
         try:
@@ -358,17 +380,53 @@ def _hub_file(sibling: Any) -> HubFile:
     return HubFile(sibling.rfilename, size, sha256=digest or "")
 
 
+class _Seen:
+    """Length and hash of what came so far, beside what the listing says.
+
+    Parameters
+    ----------
+    file
+        Of unknown length, it can be compared by its SHA-256 alone.
+    """
+
+    def __init__(self, file: HubFile) -> None:
+        self._file, self._size = file, 0
+        self._hash: Any = None
+        if file.sha256:
+            self._hash = hashlib.sha256()
+        elif file.git_sha1 and file.size is not None:
+            # Git's: over the length and the content.
+            self._hash = hashlib.sha1(b"blob %d\0" % file.size, usedforsecurity=False)
+
+    def update(self, chunk: bytes) -> None:
+        """Count and hash it."""
+        self._size += len(chunk)
+        if self._hash is not None:
+            self._hash.update(chunk)
+
+    def read(self, stream: IO[bytes]) -> None:
+        """Take all that is there."""
+        while chunk := stream.read(1 << 20):
+            self.update(chunk)
+
+    def damage(self) -> str:
+        """Say what is wrong; empty if nothing is."""
+        file = self._file
+        if file.size is not None and self._size != file.size:
+            return f"{self._size} bytes came in place of {file.size}"
+        if self._hash is not None and self._hash.hexdigest() != file.digest:
+            kind = "SHA-256" if file.sha256 else "git hash"
+            return f"another content than the Hub's listing says ({kind})"
+        return ""
+
+
 def _damage(path: Path, file: HubFile) -> str:
-    """Say what is wrong with a downloaded file; empty if nothing is."""
-    size = path.stat().st_size
-    if file.size is not None and size != file.size:
-        return f"{size} bytes came in place of {file.size}"
-    if file.sha256 and sha256(path) != file.sha256:
-        return "another content than the Hub's listing says (SHA-256)"
-    if not file.sha256 and file.git_sha1 and git_blob_sha1(path) != file.git_sha1:
-        return "another content than the Hub's listing says (git hash)"
-    return ""
+    """Say what is wrong with a file; empty if nothing is."""
+    seen = _Seen(file)
+    with path.open("rb") as stream:
+        seen.read(stream)
+    return seen.damage()
 
 
-def _starts_at(response: Any, begun: int) -> bool:
-    return str(response.headers.get("Content-Range", "")).startswith(f"bytes {begun}-")
+def _starts_at(headers: Any, begun: int) -> bool:
+    return str(headers.get("Content-Range", "")).startswith(f"bytes {begun}-")
