@@ -13,7 +13,7 @@ export OMP_NUM_THREADS ?= 1
 help:
 	@echo "make demo    set up and reconstruct the shipped example with the embedded bundle"
 	@echo "make test    set up and run the tests (unit, property, bridge, fast parity)"
-	@echo "make test-system  build the image and run it, and run real models by lm-eval (root, Debian)"
+	@echo "make test-system  image, Slurm, and real models by lm-eval (root, Debian)"
 	@echo "make parity  all parity tests, heavy refits included; prints the table of differences"
 	@echo "make bench   the benchmarks behind the README's table"
 	@echo "make lint    ruff and mypy"
@@ -36,8 +36,9 @@ test: $(STAMP)
 
 test-system:
 	@PYTHON=$(PYTHON) sh tests/system/install-tools.sh .venv-system
-	METABENCH_SYSTEM_TESTS=1 METABENCH_REQUIRE_HARNESS=1 .venv-system/bin/python -m pytest \
-	    -n 2 --dist loadfile --no-loadscope-reorder --durations=10 tests/system
+	METABENCH_SYSTEM_TESTS=1 METABENCH_REQUIRE_HARNESS=1 METABENCH_REQUIRE_CARET=1 \
+	    .venv-system/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10 \
+	    tests/system tests/bridge/test_sampling.py tests/parity/test_split_parity.py
 
 parity: $(STAMP)
 	$(BIN)/python -m pytest -m 'slow or not slow' tests/parity
