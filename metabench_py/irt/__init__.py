@@ -1,6 +1,6 @@
 """Item response theory: the model, the engine protocol, and two engines."""
 
-from metabench_py.irt.engine import Abilities, Engine, FitOptions, IrtFit, get_engine
+from metabench_py.irt.engine import Abilities, Engine, FitOptions, IrtFit, ItemFit, get_engine
 from metabench_py.irt.model import ItemParameters, information, probability
 
 __all__ = [
@@ -8,6 +8,7 @@ __all__ = [
     "Engine",
     "FitOptions",
     "IrtFit",
+    "ItemFit",
     "ItemParameters",
     "get_engine",
     "information",

@@ -76,6 +76,30 @@ class Abilities:
     engine: str
 
 
+@dataclass(frozen=True, eq=False)
+class ItemFit:
+    """How well each item follows the model; arrays have shape (n_items,).
+
+    Attributes
+    ----------
+    outfit, infit
+        Mean squared standardised residual, unweighted and information-weighted; 1 is expected
+        (Wright & Masters 1982), 0.5 to 1.5 is usual.
+    z_outfit, z_infit
+        The same as standard normal deviates.
+
+    Notes
+    -----
+    NaN where the answers do not determine it: for an item that nobody answered.
+    """
+
+    items: tuple[str, ...]
+    outfit: Floats
+    z_outfit: Floats
+    infit: Floats
+    z_infit: Floats
+
+
 class Engine(Protocol):
     """Fits item parameters and scores LLMs. Prior N(0, 1), 61 nodes on [-6, 6]."""
 
@@ -99,6 +123,11 @@ class Engine(Protocol):
 
     def information(self, parameters: ItemParameters, theta: ArrayLike) -> Floats:
         """Item information, shape (n_theta, n_items)."""
+
+    def item_fit(
+        self, responses: ResponseMatrix, parameters: ItemParameters, theta: ArrayLike
+    ) -> ItemFit:
+        """Infit and outfit of every item at given abilities."""
 
 
 def get_engine(name: EngineName = "auto") -> Engine:

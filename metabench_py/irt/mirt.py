@@ -6,7 +6,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from numpy.typing import ArrayLike
 from metabench_py import rbridge
 from metabench_py.benchmarks import SCORE_METHODS, ItemType, ScoreMethod
 from metabench_py.errors import ConvergenceError, InputError, RError, ResponseError
-from metabench_py.irt.engine import Abilities, FitOptions, IrtFit
+from metabench_py.irt.engine import Abilities, FitOptions, IrtFit, ItemFit
 from metabench_py.irt.model import Floats, ItemParameters
 from metabench_py.rbridge import locate
 from metabench_py.rbridge.worker import run_in_worker
@@ -24,30 +23,6 @@ from metabench_py.responses import MISSING, ResponseMatrix
 _PRIOR_METHODS = ("MAP", "EAP", "EAPsum")
 # Scoring more LLMs than this takes mirt many seconds to minutes, worth a start of R.
 _MANY = 1000
-
-
-@dataclass(frozen=True, eq=False)
-class ItemFit:
-    """How well each item follows the model; arrays have shape (n_items,).
-
-    Attributes
-    ----------
-    outfit, infit
-        Mean squared standardised residual, unweighted and information-weighted; 1 is expected
-        (Wright & Masters 1982), 0.5 to 1.5 is usual.
-    z_outfit, z_infit
-        The same as standard normal deviates.
-
-    Notes
-    -----
-    NaN where the answers do not determine it: for an item that nobody answered.
-    """
-
-    items: tuple[str, ...]
-    outfit: Floats
-    z_outfit: Floats
-    infit: Floats
-    z_infit: Floats
 
 
 class MirtEngine:

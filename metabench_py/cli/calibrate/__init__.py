@@ -5,7 +5,9 @@ from __future__ import annotations
 import typer
 
 from metabench_py.cli.calibrate.bundle import bundle_command
+from metabench_py.cli.calibrate.fit import fit_command
 from metabench_py.cli.calibrate.preprocess import preprocess_command
+from metabench_py.cli.calibrate.select import select_command
 from metabench_py.cli.calibrate.split import split_command
 
 calibrate_app = typer.Typer(
@@ -23,3 +25,5 @@ def _calibrate() -> None:
 calibrate_app.command("bundle")(bundle_command)
 calibrate_app.command("preprocess")(preprocess_command)
 calibrate_app.command("split")(split_command)
+calibrate_app.command("select")(select_command)
+calibrate_app.command("fit")(fit_command)

@@ -6,8 +6,9 @@ from numpy.typing import ArrayLike
 
 from metabench_py import __version__
 from metabench_py.benchmarks import ItemType, ScoreMethod
-from metabench_py.irt.engine import Abilities, FitOptions, IrtFit
+from metabench_py.irt.engine import Abilities, FitOptions, IrtFit, ItemFit
 from metabench_py.irt.model import Floats, ItemParameters, information
+from metabench_py.irt.native.item_fit import item_fit
 from metabench_py.irt.native.scoring import score
 from metabench_py.responses import ResponseMatrix
 
@@ -36,3 +37,9 @@ class NativeEngine:
     def information(self, parameters: ItemParameters, theta: ArrayLike) -> Floats:
         """Item information, shape (n_theta, n_items)."""
         return information(parameters, theta)
+
+    def item_fit(
+        self, responses: ResponseMatrix, parameters: ItemParameters, theta: ArrayLike
+    ) -> ItemFit:
+        """Infit and outfit of every item at given abilities."""
+        return item_fit(responses, parameters, theta)

@@ -1,0 +1,196 @@
+"""What ``fit`` and ``select`` start from: a folder of matrices, full scores, and a split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metabench_py.calibration.inputs import RESPONSE_SUFFIXES
+from metabench_py.calibration.tables import fail, read_table, text
+from metabench_py.errors import InputError
+from metabench_py.irt.model import Floats
+from metabench_py.responses import MISSING, ResponseMatrix
+
+SCORES_FILE = "scores.parquet"
+SPLIT_FILE = "split.parquet"
+# What the other stages leave in such a folder.
+_NOT_RESPONSES = frozenset({"items", "scores", "split", "subsample"})
+_SHARE_LIMIT = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class BenchmarkData:
+    """One benchmark's training and test LLMs.
+
+    Attributes
+    ----------
+    train, test
+        Responses; the test matrix may have no rows.
+    train_score, test_score
+        Full scores (0-100), shape (n_llms,).
+    n_unscored
+        LLMs that were left out because they have no full score.
+    """
+
+    benchmark: str
+    train: ResponseMatrix
+    test: ResponseMatrix
+    train_score: Floats
+    test_score: Floats
+    n_unscored: int = 0
+
+    def without(self, items: frozenset[str]) -> BenchmarkData:
+        """Leave these items out."""
+        kept = [item for item in self.train.items if item not in items]
+        if not kept:
+            raise InputError(
+                f"{self.benchmark}: all {self.train.n_items} items are excluded; none is left.",
+                benchmark=self.benchmark,
+            )
+        return replace(self, train=self.train.select(kept), test=self.test.select(kept))
+
+
+def load_stage_data(
+    folder: Path,
+    scores: Path | None = None,
+    split: Path | None = None,
+    only: Sequence[str] = (),
+) -> dict[str, BenchmarkData]:
+    """Read a stage's folder; rows keep the order of the matrices.
+
+    Parameters
+    ----------
+    folder
+        One matrix a benchmark, named by it: ``arc.parquet``, ``my-benchmark.csv``.
+    scores
+        Table: name, one column a benchmark (0-100). None: ``scores.parquet`` of the folder.
+    split
+        Table: name, split (``train`` or ``test``). None: ``split.parquet`` of the folder, or no
+        test LLMs where it has none.
+    only
+        Benchmarks to read; empty: all that are there.
+
+    Raises
+    ------
+    InputError, ResponseError
+        Something is absent or wrong; the message names file, row and item.
+    """
+    folder = Path(folder)
+    paths = _matrix_paths(folder, only)
+    table = _load_scores(_given_or_there(folder, scores, SCORES_FILE), tuple(paths))
+    split_path = split or (folder / SPLIT_FILE)
+    test = _load_test(split_path) if split or split_path.is_file() else frozenset()
+    return {
+        benchmark: _join(benchmark, path, table[benchmark], test)
+        for benchmark, path in paths.items()
+    }
+
+
+def _given_or_there(folder: Path, given: Path | None, name: str) -> Path:
+    path = given or folder / name
+    if given is None and not path.is_file():
+        raise InputError(
+            f"{folder}: no {name} with the full scores; give --scores.", path=str(folder)
+        )
+    return path
+
+
+def _matrix_paths(folder: Path, only: Sequence[str]) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder.", path=str(folder))
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        suffix = next((s for s in RESPONSE_SUFFIXES if path.name.endswith(s)), None)
+        name = path.name.removesuffix(suffix) if suffix else ""
+        if not suffix or name in _NOT_RESPONSES or name.endswith("-prompts") or name[0] == ".":
+            continue
+        if name in found:
+            raise InputError(
+                f"{folder}: both {found[name].name} and {path.name}; keep one of them.",
+                path=str(folder),
+            )
+        found[name] = path
+    absent = [name for name in only if name not in found]
+    if absent or not found:
+        raise InputError(
+            f"{folder}: no responses of {', '.join(absent) or 'any benchmark'}; expected "
+            f"{(absent or ['BENCHMARK'])[0]}.parquet.",
+            path=str(folder),
+        )
+    return {name: found[name] for name in only} if only else found
+
+
+def _load_scores(path: Path, benchmarks: tuple[str, ...]) -> dict[str, dict[str, float]]:
+    import pandas as pd
+
+    table = read_table(path, ("name", *benchmarks))
+    names = _names(path, [text(name) for name in table["name"]])
+    result: dict[str, dict[str, float]] = {}
+    for benchmark in benchmarks:
+        raw = table[benchmark]
+        numbers = pd.to_numeric(raw, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+        odd = (np.isnan(numbers) & raw.notna().to_numpy()) | (numbers < 0) | (numbers > 100)
+        if odd.any():
+            at = int(np.argmax(odd))
+            fail(
+                path,
+                at + 1,
+                f"{benchmark} of {names[at]!r} is {raw.iloc[at]!r}, not a score from 0 to 100",
+            )
+        if np.isfinite(numbers).any() and np.nanmax(numbers) <= _SHARE_LIMIT:
+            raise InputError(
+                f"{path}: {benchmark} never exceeds 1, so these are shares; multiply them by 100.",
+                path=str(path),
+                column=benchmark,
+            )
+        known = np.isfinite(numbers)
+        result[benchmark] = {names[i]: float(numbers[i]) for i in np.flatnonzero(known)}
+    return result
+
+
+def _load_test(path: Path) -> frozenset[str]:
+    table = read_table(path, ("name", "split"))
+    names = _names(path, [text(name) for name in table["name"]])
+    kinds = [text(kind).lower() for kind in table["split"]]
+    for number, kind in enumerate(kinds, start=1):
+        if kind not in ("train", "test"):
+            fail(path, number, f"split {kind!r} is neither train nor test")
+    return frozenset(name for name, kind in zip(names, kinds, strict=True) if kind == "test")
+
+
+def _names(path: Path, names: list[str]) -> list[str]:
+    seen: dict[str, int] = {}
+    for number, name in enumerate(names, start=1):
+        if not name:
+            fail(path, number, "no name")
+        if name in seen:
+            fail(path, number, f"{name!r} is in row {seen[name]} already; keep one of them")
+        seen[name] = number
+    return names
+
+
+def _join(
+    benchmark: str, path: Path, score: Mapping[str, float], test: frozenset[str]
+) -> BenchmarkData:
+    matrix = ResponseMatrix.load(path)
+    answered = (matrix.values != MISSING).any(axis=1)
+    scored: NDArray[np.bool_] = np.array([name in score for name in matrix.llms], dtype=bool)
+    held: NDArray[np.bool_] = np.array([name in test for name in matrix.llms], dtype=bool)
+    parts = []
+    for mask in (scored & answered & ~held, scored & answered & held):
+        names = tuple(matrix.llms[i] for i in np.flatnonzero(mask))
+        values = np.array([score[name] for name in names], dtype=np.float64)
+        parts.append((ResponseMatrix(names, matrix.items, matrix.values[mask]), values))
+    (train, train_score), (test_rows, test_score) = parts
+    if train.n_llms < 2:
+        raise InputError(
+            f"{path}: {train.n_llms} training LLMs have answers and a full score of {benchmark}; "
+            "names must be spelt alike in all files.",
+            path=str(path),
+            benchmark=benchmark,
+        )
+    return BenchmarkData(benchmark, train, test_rows, train_score, test_score, int((~scored).sum()))
