@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import IO, Any, Literal
+from urllib.parse import quote
 
 from metabench_py.errors import (
     DownloadError,
@@ -108,6 +109,7 @@ class HubClient:
         self._headers = hub.utils.build_hf_headers(token=token, library_name="metabench-py")
         self._offline = bool(constants.HF_HUB_OFFLINE)
         self._wire = Wire(self.rule.timeout)
+        self._folders: dict[tuple[str, str, str], str] = {}
 
     @property
     def stop(self) -> threading.Event:
@@ -217,11 +219,20 @@ class HubClient:
         )
         if isinstance(cached, str) and not _damage(Path(cached), file):
             return Path(cached)
-        url = self._hub.hf_hub_url(
-            repository, file.path, repo_type=kind, revision=revision, endpoint=self.endpoint
-        )
+        url = self._folder(repository, revision, kind) + quote(file.path)
         self._ask(url, lambda: self._transfer(url, file, scratch))
         return scratch
+
+    def _folder(self, repository: str, revision: str, kind: RepositoryKind) -> str:
+        """Address of a repository's files, as the Hub's client gives it."""
+        key = (repository, revision, kind)
+        if key not in self._folders:
+            # The client checks every part of a name anew each time; once is enough.
+            url: str = self._hub.hf_hub_url(
+                repository, "x", repo_type=kind, revision=revision, endpoint=self.endpoint
+            )
+            self._folders[key] = url.removesuffix("x")
+        return self._folders[key]
 
     def read(
         self,

@@ -1,13 +1,16 @@
 """`metabench-py scrape responses` beside a plain loop: models a second, and memory.
 
-Run: python tests/bench/bench_scrape.py [--models N] [--small]
+Run: python tests/bench/bench_scrape.py [--models N] [--files full|tokens|small]
 A stand-in of the Hub runs in a process of its own and serves files of the real ones' shape: as
-many items as the benchmarks have, prompts with their few shots. The plain loop does for each file
-what the original's scraper does: ask for the card, download into the client's cache, read the
-whole file with pandas, append to a CSV; and a leaner one without asking for the card each time.
-Both results are compared. --small serves files of 20 items with short prompts, so that what a
-request costs is all there is; the default is full-size files. Latency is added to every answer:
-0, and 20 ms as of a near server.
+many items as the benchmarks have, prompts with their few shots. ``tokens`` adds the column
+input_tokens as the leaderboard's logger wrote it: the tokens of each choice after its prompt.
+``small`` serves files of 20 items with short prompts, so that what a request costs is all there
+is. Latency is added to every answer: 0, and 20 ms as of a near server.
+
+The plain loops do for each file what the original's scraper does, without its pool of processes:
+ask for the card, download into the client's cache, read the whole file with pandas, append to a
+CSV. "original" downloads by snapshot_download, as it does, and "plain loop" by hf_hub_download,
+which costs less; the third asks for each card only once. All results are compared.
 """
 
 from __future__ import annotations
@@ -32,10 +35,27 @@ PROMPT = {
     "arc": 5500, "gsm8k": 3500, "hellaswag": 4500, "mmlu": 3000, "truthfulqa": 1500,
     "winogrande": 700,
 }  # fmt: skip
+CHARACTERS_A_TOKEN = 4.3
+CHOICES = {"arc": 4, "gsm8k": 1, "hellaswag": 4, "mmlu": 4, "truthfulqa": 5, "winogrande": 2}
 LATENCIES = (0.0, 0.02)
+FILES = ("full", "tokens", "small")
+WAYS = ("scrape", "original", "plain loop", "plain loop, card once")
 
 
-def build(n_models: int) -> Any:
+def token_column(n: int, benchmark: str, draw: Any) -> Any:
+    """The tokens of each choice after its prompt: list<list<int64>>, one row an item."""
+    import numpy as np
+    import pyarrow as pa
+
+    length, choices = int(PROMPT[benchmark] / CHARACTERS_A_TOKEN), CHOICES[benchmark]
+    # Few tokens are most of a text.
+    prompts = np.minimum(draw.zipf(1.3, (n, 1, length)), 32_000)
+    numbers = np.repeat(prompts, choices, axis=1).reshape(-1)
+    lists = pa.ListArray.from_arrays(np.arange(0, len(numbers) + 1, length, np.int32), numbers)
+    return pa.ListArray.from_arrays(np.arange(0, len(lists) + 1, choices, np.int32), lists)
+
+
+def build(n_models: int, with_tokens: bool) -> Any:
     """A hub of models with full-size files."""
     import numpy as np
     from helpers.hub_files import (
@@ -58,6 +78,7 @@ def build(n_models: int) -> Any:
     text = " ".join(words[w] for w in draw.integers(0, len(words), 400_000))
     hub = Hub()
     prompts: dict[str, list[str]] = {}
+    tokens: dict[str, Any] = {}
     for i, model in enumerate(model_names(n_models)):
         files, configs = {}, {}
         for benchmark in BENCHMARKS:
@@ -68,11 +89,15 @@ def build(n_models: int) -> Any:
                 if part.config not in prompts:
                     starts = draw.integers(0, len(text) - PROMPT[benchmark], n)
                     prompts[part.config] = [text[s : s + PROMPT[benchmark]] for s in starts]
+                    column = token_column(n, benchmark, draw) if with_tokens else None
+                    tokens[part.config] = column
                 task = task_of(benchmark, part.subject or None)
                 path = file_name(task, "2023-10-16T01-48-55.123456", 1 + i % 3)
                 metric = METRICS.get(benchmark, "acc")
                 answers = (draw.random(n) < 0.6).astype(float)
-                files[path] = details_bytes(answers, prompts[part.config], metric, 1 + i % 3)
+                files[path] = details_bytes(
+                    answers, prompts[part.config], metric, 1 + i % 3, tokens[part.config]
+                )
                 configs[config_of(task)] = (path, "2023-10-16T01-48-55.123456")
         hub.repos[details_repo(model)] = Repo(files, card_of(configs, 1 + i % 3))
     # Hashes beforehand: that work is no part of serving.
@@ -94,12 +119,12 @@ def build_small(n_models: int) -> Any:
     return hub
 
 
-def serve_forever(n_models: int, small: bool) -> None:
+def serve_forever(n_models: int, files: str) -> None:
     """Serve; lines on stdin set the latency."""
     from helpers.hub_files import model_names
     from helpers.hub_server import serve
 
-    hub = (build_small if small else build)(n_models)
+    hub = build_small(n_models) if files == "small" else build(n_models, files == "tokens")
     size = sum(len(c) for repo in hub.repos.values() for c in repo.files.values())
     with serve(hub):
         about = {"address": hub.address, "megabytes": size / 1e6, "models": model_names(n_models)}
@@ -110,7 +135,18 @@ def serve_forever(n_models: int, small: bool) -> None:
             print("ok", flush=True)
 
 
-def plain_loop(names: list[str], out: Path, ask_each_time: bool) -> None:
+def snapshot(repository: str, pattern: str) -> Path:
+    """Get a file as the original does: by a snapshot of what the card's pattern matches."""
+    from huggingface_hub import snapshot_download
+
+    wanted = pattern.split("/")[-1]
+    # The client's patterns know no "**/" that stands for nothing: the name alone, too.
+    patterns = [pattern, wanted]
+    folder = snapshot_download(repository, repo_type="dataset", allow_patterns=patterns)
+    return next(Path(root) / wanted for root, _, files in os.walk(folder) if wanted in files)
+
+
+def plain_loop(names: list[str], out: Path, way: str) -> None:
     """The original's way, in one process."""
     import pandas as pd
     from huggingface_hub import HfApi, hf_hub_download
@@ -123,14 +159,17 @@ def plain_loop(names: list[str], out: Path, ask_each_time: bool) -> None:
         info = None
         for benchmark in BENCHMARKS:
             for part in PARTS[benchmark]:
-                if info is None or ask_each_time:
+                if info is None or way != "plain loop, card once":
                     info = HfApi().repo_info(repository, repo_type="dataset")
                 configs = info.card_data.to_dict()["configs"]
                 config = next(c for c in configs if c["config_name"] == part.config)
                 pattern = next(f for f in config["data_files"] if f["split"] == "latest")["path"][0]
-                wanted = pattern.split("/")[-1]
-                path = next(s.rfilename for s in info.siblings if s.rfilename.endswith(wanted))
-                local = hf_hub_download(repository, path, repo_type="dataset")
+                if way == "original":
+                    local = snapshot(repository, pattern)
+                else:
+                    wanted = pattern.split("/")[-1]
+                    path = next(s.rfilename for s in info.siblings if s.rfilename.endswith(wanted))
+                    local = Path(hf_hub_download(repository, path, repo_type="dataset"))
                 raw = pd.read_parquet(local)
                 if part.metric in raw.columns:
                     answers = raw[part.metric]
@@ -183,10 +222,10 @@ def same(ours: Path, theirs: Path) -> None:
             raise SystemExit(f"{benchmark}: the results differ")
 
 
-def main(n_models: int, small: bool) -> None:
+def main(n_models: int, files: str) -> None:
     """Measure all ways at all latencies; print a Markdown table."""
     server = subprocess.Popen(
-        [sys.executable, str(HERE), "--models", str(n_models), "--serve"] + ["--small"] * small,
+        [sys.executable, str(HERE), "--models", str(n_models), "--serve", "--files", files],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -195,8 +234,8 @@ def main(n_models: int, small: bool) -> None:
     assert server.stdout is not None
     about = json.loads(server.stdout.readline())
     print(
-        f"{n_models} models x 62 files, {about['megabytes']:.0f} MB; {os.cpu_count()} cores, "
-        f"load {os.getloadavg()[0]:.1f} at the start\n"
+        f"{n_models} models x 62 files ({files}), {about['megabytes']:.0f} MB; "
+        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start\n"
     )
     print("| latency | way | s | CPU s | models/s | peak MB |\n|---|---|---|---|---|---|")
     scratch = Path(tempfile.mkdtemp(prefix="bench-scrape-"))
@@ -205,11 +244,11 @@ def main(n_models: int, small: bool) -> None:
     try:
         for latency in LATENCIES:
             costs = {}
-            for way in ("scrape", "plain loop", "plain loop, card once"):
+            for way in WAYS:
                 server.stdin.write(f"{latency}\n")
                 server.stdin.flush()
                 server.stdout.readline()
-                out = scratch / way.replace(" ", "-")
+                out = scratch / str(WAYS.index(way))
                 shutil.rmtree(out, ignore_errors=True)
                 out.mkdir()
                 environment = {
@@ -223,8 +262,7 @@ def main(n_models: int, small: bool) -> None:
                     arguments = ["-m", "metabench_py", "scrape", "responses"]
                     arguments += ["--models", str(names), "--out", str(out)]
                 else:
-                    arguments = [str(HERE), "--plain", str(names), str(out)]
-                    arguments += ["--ask-each-time"] if way == "plain loop" else []
+                    arguments = [str(HERE), "--plain", str(names), str(out), "--way", way]
                 costs[way] = cost = run([sys.executable, *arguments], environment)
                 print(
                     f"| {1000 * latency:.0f} ms | {way} | {cost.seconds:.1f} | {cost.cpu:.1f} | "
@@ -233,15 +271,17 @@ def main(n_models: int, small: bool) -> None:
                 )
                 if way != "scrape":
                     # In a process of its own: a child's peak begins with its parent's.
-                    compare = [sys.executable, str(HERE), "--same", str(scratch / "scrape")]
+                    compare = [sys.executable, str(HERE), "--same", str(scratch / "0")]
                     subprocess.run([*compare, str(out)], check=True)
                     shutil.rmtree(out / "home")
-            ours, plain = costs["scrape"], costs["plain loop"]
-            print(
-                f"| | | {plain.seconds / ours.seconds:.1f} x faster than the plain loop | "
-                f"{plain.cpu / ours.cpu:.1f} x less CPU | | "
-                f"{ours.memory_mb / plain.memory_mb:.2f} of its memory |"
-            )
+            ours = costs.pop("scrape")
+            for way, plain in costs.items():
+                print(
+                    f"| | scrape beside {way} | {plain.seconds / ours.seconds:.1f} x faster | "
+                    f"{plain.cpu / ours.cpu:.1f} x less | | "
+                    f"{ours.memory_mb / plain.memory_mb:.2f} of its memory |",
+                    flush=True,
+                )
     finally:
         server.stdin.close()
         server.wait()
@@ -251,17 +291,17 @@ def main(n_models: int, small: bool) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--models", type=int, default=6)
-    parser.add_argument("--small", action="store_true")
+    parser.add_argument("--files", choices=FILES, default="full")
     parser.add_argument("--serve", action="store_true")
     parser.add_argument("--plain", nargs=2, type=Path)
     parser.add_argument("--same", nargs=2, type=Path)
-    parser.add_argument("--ask-each-time", action="store_true")
+    parser.add_argument("--way", choices=WAYS, default="plain loop")
     given = parser.parse_args()
     if given.serve:
-        serve_forever(given.models, given.small)
+        serve_forever(given.models, given.files)
     elif given.same:
         same(*given.same)
     elif given.plain:
-        plain_loop(given.plain[0].read_text().split(), given.plain[1], given.ask_each_time)
+        plain_loop(given.plain[0].read_text().split(), given.plain[1], given.way)
     else:
-        main(given.models, given.small)
+        main(given.models, given.files)

@@ -103,7 +103,11 @@ def file_name(task: str, date: str, generation: int) -> str:
 
 
 def details_bytes(
-    answers: NDArray[Any], prompts: Sequence[str], metric: str, generation: int
+    answers: NDArray[Any],
+    prompts: Sequence[str],
+    metric: str,
+    generation: int,
+    tokens: pa.Array | None = None,
 ) -> bytes:
     """A details file in one of the three schema generations."""
     values = pa.array(answers, pa.float64(), from_pandas=True)
@@ -119,7 +123,9 @@ def details_bytes(
     else:
         columns["metrics"] = pa.StructArray.from_arrays([other, values], names=[decoy, metric])
         columns["hashes"] = pa.array([{"example": f"{i:x}"} for i in range(n)])
-    columns["input_tokens"] = pa.array([[[i, i + 1]] for i in range(n)])
+    if tokens is None:
+        tokens = pa.array([[[i, i + 1]] for i in range(n)])
+    columns["input_tokens"] = tokens
     stream = io.BytesIO()
     pq.write_table(pa.table(columns), stream)
     return stream.getvalue()
