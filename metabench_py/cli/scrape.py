@@ -48,16 +48,21 @@ ModelsOption = Annotated[
     Path | None,
     typer.Option("--models", help="Text file, one name a line, or a table with a column 'name'."),
 ]
+BenchmarksOption = Annotated[
+    list[str] | None,
+    typer.Option("--benchmark", help="One of the six, or all; may be given several times."),
+]
+OrganisationsOption = Annotated[
+    list[str] | None,
+    typer.Option("--org", help="Organisation of the details data sets; several: in turn."),
+]
 DEFAULT_FOLDER = Path("scraped")
 
 
 @scrape_app.command()
 def responses(
     out: FolderOption = DEFAULT_FOLDER,
-    benchmark: Annotated[
-        list[str] | None,
-        typer.Option("--benchmark", help="One of the six, or all; may be given several times."),
-    ] = None,
+    benchmark: BenchmarksOption = None,
     models: ModelsOption = None,
     from_leaderboard: Annotated[
         bool,
@@ -67,10 +72,7 @@ def responses(
             "(the default without --models).",
         ),
     ] = False,
-    org: Annotated[
-        list[str] | None,
-        typer.Option("--org", help="Organisation of the details data sets; several: in turn."),
-    ] = None,
+    org: OrganisationsOption = None,
     partial: Annotated[
         bool,
         typer.Option("--partial", help="Put LLMs that lack some MMLU subjects into the matrix."),
@@ -184,14 +186,12 @@ def leaderboard(
 @scrape_app.command()
 def prompts(
     out: FolderOption = DEFAULT_FOLDER,
-    benchmark: Annotated[
-        list[str] | None, typer.Option("--benchmark", help="One of the six, or all.")
-    ] = None,
+    benchmark: BenchmarksOption = None,
     model: Annotated[
         list[str] | None,
         typer.Option("--model", help="Read this model's files; left out, those of the ledger."),
     ] = None,
-    org: Annotated[list[str] | None, typer.Option("--org", help="As for responses.")] = None,
+    org: OrganisationsOption = None,
     jobs: JobsOption = 8,
     attempts: AttemptsOption = 6,
     timeout: TimeoutOption = 30.0,
