@@ -70,7 +70,7 @@ class Room:
     Attributes
     ----------
     out
-        Folder to write into.
+        Folder to write into; empty. A function that makes its folder itself may remove it.
     kept
         Folder that outlives an interruption.
     executor

@@ -63,7 +63,8 @@ class SlurmJobs:
             sbatch refuses; the message has what it says.
         """
         command = ["sbatch", "--parsable", f"--partition={self.partition}", *self.options]
-        command += [f"--array={indices}", f"--output={logs}/%a.txt", str(script)]
+        # Slurm itself would wait two minutes before it starts a lost job again; we do not.
+        command += ["--no-requeue", f"--array={indices}", f"--output={logs}/%a.txt", str(script)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise InputError(
@@ -166,6 +167,9 @@ class ArrayRun:
                 if outcome.error is not None:
                     raise outcome.error
                 yield outcome.value
+        if self._tries:
+            # Of a job that was submitted again, the first may still wait.
+            self.cancel()
         self._finished = True
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -127,13 +127,17 @@ def test_the_controller_may_be_killed_and_started_again(slurm: Slurm, tmp_path: 
         slurm.kill("slurmctld")
         time.sleep(3.0)
         slurm.start("slurmctld")
-        slurm.resume()
+        # It starts once more what it started just before, and then takes the node out of use.
+        while not over.wait(1.0):
+            slurm.resume()
 
+    over = threading.Event()
     thread = threading.Thread(target=kill_and_start)
     thread.start()
     with open_executor(PLACE, tmp_path) as executor:
         calls = (range(120), [0.25] * 120, [seen] * 120)
         got = list(executor.map(work.slow_draw, *calls))
+    over.set()
     thread.join()
     assert got == [[float(x) for x in work.draw(seed)] for seed in range(120)]
     slurm.wait_idle()

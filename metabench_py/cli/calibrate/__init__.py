@@ -7,8 +7,10 @@ import typer
 from metabench_py.cli.calibrate.bundle import bundle_command
 from metabench_py.cli.calibrate.fit import fit_command
 from metabench_py.cli.calibrate.preprocess import preprocess_command
+from metabench_py.cli.calibrate.run import run_command
 from metabench_py.cli.calibrate.select import select_command
 from metabench_py.cli.calibrate.split import split_command
+from metabench_py.cli.calibrate.subsample import subsample_command
 
 calibrate_app = typer.Typer(
     name="calibrate",
@@ -25,5 +27,7 @@ def _calibrate() -> None:
 calibrate_app.command("bundle")(bundle_command)
 calibrate_app.command("preprocess")(preprocess_command)
 calibrate_app.command("split")(split_command)
+calibrate_app.command("subsample")(subsample_command)
 calibrate_app.command("select")(select_command)
 calibrate_app.command("fit")(fit_command)
+calibrate_app.command("run")(run_command)
