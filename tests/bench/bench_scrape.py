@@ -58,6 +58,7 @@ def token_column(n: int, benchmark: str, draw: Any) -> Any:
 def build(n_models: int, with_tokens: bool) -> Any:
     """A hub of models with full-size files."""
     import numpy as np
+    from helpers.hub_content import Hub, Repo
     from helpers.hub_files import (
         METRICS,
         card_of,
@@ -68,7 +69,6 @@ def build(n_models: int, with_tokens: bool) -> Any:
         model_names,
         task_of,
     )
-    from helpers.hub_server import Hub, Repo
 
     from metabench_py.benchmarks import BENCHMARKS
     from metabench_py.hub.sources import FULL_SIZE, PARTS
@@ -110,8 +110,8 @@ def build(n_models: int, with_tokens: bool) -> Any:
 
 def build_small(n_models: int) -> Any:
     """A hub of models with small files; all have a card, which the plain loop needs."""
+    from helpers.hub_content import Hub
     from helpers.hub_files import Spec, Truth, details_data_set, details_repo, model_names
-    from helpers.hub_server import Hub
 
     spec, truth, hub = Spec(n_items=20, prompt=200), Truth(), Hub()
     for i, model in enumerate(model_names(n_models)):

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from helpers.hub_content import Faults, Hub
 from helpers.hub_files import Spec, Truth, details_repo, generate, task_of
-from helpers.hub_server import Faults, Hub, serve
+from helpers.hub_server import serve
 
 from metabench_py.benchmarks import BENCHMARKS
 from metabench_py.responses import ResponseMatrix

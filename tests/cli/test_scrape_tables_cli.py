@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from helpers.hub_content import Faults, Hub, Repo
 from helpers.hub_files import (
     RESULTS,
     SUBJECTS,
@@ -21,7 +22,7 @@ from helpers.hub_files import (
     results_data_set,
     task_of,
 )
-from helpers.hub_server import Faults, Hub, Repo, serve
+from helpers.hub_server import serve
 from typer.testing import CliRunner
 
 from metabench_py.cli.app import app

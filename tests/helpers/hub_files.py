@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from helpers.hub_server import Hub, Repo
+from helpers.hub_content import Hub, Repo
 
 ORG = "open-llm-leaderboard-old"
 RESULTS = f"{ORG}/results"

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.hub_server import Hub, Repo, serve
+from helpers.hub_content import Hub, Repo
+from helpers.hub_server import serve
 from helpers.items import ids_of, item_bundle, write_stand_ins
 
 from metabench_py.benchmarks import BENCHMARKS

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.hub_content import Faults, Hub
 from helpers.hub_files import (
     ORG,
     SUBJECTS,
@@ -21,7 +22,7 @@ from helpers.hub_files import (
     generate,
     task_of,
 )
-from helpers.hub_server import Faults, Hub, serve
+from helpers.hub_server import serve
 
 from metabench_py.benchmarks import BENCHMARKS, Benchmark
 from metabench_py.errors import DownloadError, InputError, StorageError

@@ -15,8 +15,9 @@ from typing import get_args
 from urllib.error import HTTPError, URLError
 
 import pytest
+from helpers.hub_content import FaultKind, Faults, Hub, Repo
 from helpers.hub_files import ORG, Spec, generate
-from helpers.hub_server import FaultKind, Faults, Hub, Repo, serve
+from helpers.hub_server import serve
 
 from metabench_py.errors import DownloadError, InputError, StorageError
 from metabench_py.hub.listing import HubFile
