@@ -29,6 +29,8 @@ from metabench_py.calibration.stage_cache import (
     StageRunner,
     locked,
 )
+from metabench_py.calibration.subsample import SubsampleOptions
+from metabench_py.calibration.subsample_folder import subsample_folder
 from metabench_py.errors import InputError, StorageError
 from metabench_py.rbridge import require_package
 from metabench_py.responses import ResponseMatrix
@@ -128,6 +130,8 @@ def _stages(runner: StageRunner, config: RunConfig, makes_bundle: bool) -> Path:
     cleaned = runner.run(_preprocess(config))
     parted = runner.run(_split(config, cleaned))
     matrices = cleaned
+    if config.subsample is not None:
+        matrices = runner.run(_subsample(config.subsample, cleaned, parted))
     if config.fit is not None:
         runner.run(_fit(config.fit, matrices, cleaned, parted))
     chosen = runner.run(_select(config, matrices, cleaned, parted))
@@ -163,6 +167,20 @@ def _split(config: RunConfig, cleaned: Path) -> Stage:
 
     inputs = {"scores": cleaned / "scores.parquet"}
     return Stage("split", inputs, asdict(config.split), (f"{_HERE}.split_folder",), function)
+
+
+def _subsample(options: SubsampleOptions, cleaned: Path, parted: Path) -> Stage:
+    scores, split = cleaned / "scores.parquet", parted / "split.parquet"
+
+    def function(room: Room) -> None:
+        room.out.rmdir()
+        # Its calls are counted.
+        subsample_folder(
+            cleaned, room.out, options, scores=scores, split=split, executor=room.executor
+        )
+
+    inputs = {"matrices": cleaned, "scores": scores, "split": split}
+    return Stage("subsample", inputs, asdict(options), (f"{_HERE}.subsample_folder",), function)
 
 
 def _fit(options: CrossValidationOptions, matrices: Path, cleaned: Path, parted: Path) -> Stage:

@@ -13,6 +13,7 @@ from metabench_py.calibration.preprocess import PreprocessOptions
 from metabench_py.calibration.select import SelectOptions
 from metabench_py.calibration.settings import options_from
 from metabench_py.calibration.split import SplitOptions
+from metabench_py.calibration.subsample import SubsampleOptions
 from metabench_py.compute import Place
 from metabench_py.errors import InputError
 
@@ -79,7 +80,7 @@ class RunConfig:
     general: General
     preprocess: PreprocessOptions
     split: SplitOptions
-    subsample: Any
+    subsample: SubsampleOptions | None
     fit: CrossValidationOptions | None
     select: SelectOptions
     bundle: CalibrationOptions
@@ -181,21 +182,12 @@ def load_config(path: Path) -> RunConfig:
         general=general,
         preprocess=part("preprocess", PreprocessOptions),
         split=part("split", SplitOptions),
-        subsample=_optional(tables, "subsample", path),
+        subsample=part("subsample", SubsampleOptions) if "subsample" in tables else None,
         fit=part("fit", CrossValidationOptions) if "fit" in tables else None,
         select=part("select", SelectOptions),
         bundle=part("bundle", CalibrationOptions, ("workers",)),
         place=part("compute", Place),
     )
-
-
-def _optional(tables: dict[str, Any], name: str, path: Path) -> Any:
-    if name not in tables:
-        return None
-    kinds: dict[str, type] = {}
-    if name not in kinds:
-        raise InputError(f"{path}: [{name}] is not there yet.", path=str(path))
-    return options_from(kinds[name], tables[name], name, path)
 
 
 def template(responses: str, out: str) -> str:
@@ -214,6 +206,7 @@ def template(responses: str, out: str) -> str:
     for name, kind, without in (
         ("preprocess", PreprocessOptions, ()),
         ("split", SplitOptions, ()),
+        ("subsample", SubsampleOptions, ()),
         ("fit", CrossValidationOptions, ()),
         ("select", SelectOptions, ()),
         ("bundle", CalibrationOptions, ("workers",)),

@@ -118,6 +118,7 @@ class ArrayRun:
     n_chunks: int
     at_a_time: int
     retries: int
+    _jobs: dict[int, str] = field(default_factory=dict)
     _tries: dict[int, int] = field(default_factory=dict)
     _gone: dict[int, float] = field(default_factory=dict)
     _finished: bool = False
@@ -209,7 +210,11 @@ class ArrayRun:
             f"{_ranges(indices)}%{self.at_a_time}",
             self.folder / "logs",
         )
+        self._jobs |= dict.fromkeys(indices, job)
         write_text(self.folder / "job", "\n".join([*self._submitted(), job]) + "\n")
+
+    def _last_job(self, n: int) -> str:
+        return self._jobs.get(n) or self._submitted()[0]
 
     def _submitted(self) -> list[str]:
         try:
@@ -267,12 +272,11 @@ class ArrayRun:
                 self._tries[n] = self._tries.get(n, 0) + 1
                 lost.append(n)
         for n in lost:
-            for job in self._submitted():
-                # A held one would do it a second time.
-                self.jobs.cancel(f"{job}_{n}")
+            # A held one would do it a second time.
+            self.jobs.cancel(f"{self._last_job(n)}_{n}")
             if self._tries[n] > self.retries:
                 raise WorkerError(
-                    f"Slurm's job {self._submitted()[-1]}_{n} ended without a result, "
+                    f"Slurm's job {self._last_job(n)}_{n} ended without a result, "
                     f"{self._tries[n]} times: {self._last_line(n)} See {self.folder}/logs/{n}.txt; "
                     "it may need more memory or time.",
                     status=-1,

@@ -128,7 +128,7 @@ def test_the_controller_may_be_killed_and_started_again(slurm: Slurm, tmp_path: 
         time.sleep(3.0)
         slurm.start("slurmctld")
         # It starts once more what it started just before, and then takes the node out of use.
-        while not over.wait(1.0):
+        while not over.wait(4.0):
             slurm.resume()
 
     over = threading.Event()

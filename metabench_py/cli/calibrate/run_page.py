@@ -24,6 +24,7 @@ def write_page(report: RunReport) -> None:
         sections = [
             _stages(report),
             *_preprocess(report, folder),
+            *_subsample(report),
             *_fit(report),
             *_select(report, folder),
             *_bundle(report),
@@ -82,6 +83,22 @@ def _item_figure(report: RunReport, folder: Path) -> Path:
     path = folder / "items.png"
     plot_items(panels, path)
     return path
+
+
+def _subsample(report: RunReport) -> list[Section]:
+    found = report.summary("subsample")
+    rows: list[tuple[object, ...]] = [
+        ("benchmark", "items", "of", "subset", "largest RMSE", "its median", "RMSE test")
+    ]
+    for name, b in found.get("benchmarks", {}).items():
+        rows.append(
+            (
+                name, b["items_chosen"], b["items"], b["chosen_subset"],
+                b["minimax_rmse_validation"], b["median_minimax_rmse_validation"],
+                b["mean_rmse_test"],
+            )
+        )  # fmt: skip
+    return [Section("The best random subset", (), tuple(rows))] if found else []
 
 
 def _fit(report: RunReport) -> list[Section]:
