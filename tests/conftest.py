@@ -69,6 +69,16 @@ def needs_caret() -> None:
         _skip_or_fail("METABENCH_REQUIRE_CARET", reason)
 
 
+@pytest.fixture(scope="session")
+def needs_psych() -> None:
+    """Skip where R lacks psych."""
+    from metabench_py import rbridge
+
+    if not (rbridge.has_package("psych") and rbridge.has_package("GPArotation")):
+        reason = "R's psych is absent (apt-get install r-cran-psych r-cran-gparotation)"
+        _skip_or_fail("METABENCH_REQUIRE_PSYCH", reason)
+
+
 @pytest.fixture
 def needs_harness() -> None:
     """Skip where lm-evaluation-harness is not installed."""

@@ -10,12 +10,14 @@ from typing import Annotated
 import typer
 
 from metabench_py import __version__
+from metabench_py.cli.analyze import analyze_app
 from metabench_py.cli.bundle import bundle_app
 from metabench_py.cli.calibrate import calibrate_app
 from metabench_py.cli.data import data_app
 from metabench_py.cli.doctor import doctor_command
 from metabench_py.cli.evaluate import evaluate_command
 from metabench_py.cli.items import items_app
+from metabench_py.cli.jobs import jobs_app
 from metabench_py.cli.reconstruct import reconstruct_command
 from metabench_py.cli.scrape import scrape_app
 from metabench_py.errors import MetabenchError
@@ -33,8 +35,10 @@ app.command("doctor")(doctor_command)
 app.add_typer(bundle_app)
 app.add_typer(items_app)
 app.add_typer(calibrate_app)
+app.add_typer(jobs_app)
 app.add_typer(scrape_app)
 app.add_typer(data_app)
+app.add_typer(analyze_app)
 
 
 def _version(wanted: bool) -> None:

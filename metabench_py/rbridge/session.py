@@ -35,6 +35,7 @@ _INIT_OPTIONS = (
 )
 
 
+_IN_DEBIAN = ("mgcv", "caret", "psych", "GPArotation")
 _WITHOUT = "`reconstruct --engine native` needs no R."
 
 
@@ -157,8 +158,9 @@ def install_r() -> str:
 
 def install_package(name: str) -> str:
     """Say how to get an R package."""
-    if name == "mgcv":
-        return f"On Debian or Ubuntu: apt-get install r-cran-mgcv; else: Rscript {setup_script()}"
+    if name in _IN_DEBIAN:
+        debian = f"r-cran-{name.lower()}"
+        return f"On Debian or Ubuntu: apt-get install {debian}; else: Rscript {setup_script()}"
     return f"It comes from CRAN: Rscript {setup_script()}"
 
 
@@ -303,7 +305,8 @@ def require_package(name: str) -> None:
         )
     if package_folder(name) is None:
         looked = ", ".join(str(path) for path in library_paths())
-        without = ", or use the native engine" if name == "mirt" else ""
+        native = name in ("mirt", "psych", "GPArotation")
+        without = ", or use the native engine" if native else ""
         raise RUnavailableError(
             f"R has no package {name!r} (looked in {looked}). {install_package(name)}{without}.",
             package=name,

@@ -53,6 +53,28 @@ PARAMETERS_3PL = Tolerance("item parameters, 3PL", 2e-3, "as its log-likelihood"
 ITEM_FIT = Tolerance("item fit", 1e-9, "a closed form; only rounding differs")
 CYCLES = Tolerance("EM cycles", 0.0, "the same stopping rule on the same path")
 
+Z_OUTFIT_MISSING = Tolerance(
+    "z.outfit, missing answers",
+    0.05,
+    "mirt divides by the answers to other items (R recycles them along rows); ours by the item's",
+)
+
+# Model comparison and item selection.
+CRITERIA = Tolerance("AIC and BIC", 1e-5, "twice the log-likelihood")
+BIN_EDGES = Tolerance("quantiles of ability", 1e-5, "MAP's, between which they interpolate")
+RECOVERED = Tolerance(
+    "recovered score", 5e-3, "the same abilities; mgcv's search stops where GCV is flat"
+)
+RECOVERY_RMSE = Tolerance(
+    "recovery RMSE",
+    0.02,
+    "thetas differ by 4e-6, as MAP; from there mgcv's search ends at other smoothing parameters",
+)
+
+RECOVERY_UPPER = Tolerance(
+    "recovery MAE + 1.96 SD", 4e-2, "as the RMSE, of a statistic that is twice as large"
+)
+
 # Reconstruction, in score points.
 LINEAR = Tolerance("linear predictor", 1e-9, "least squares; only rounding differs")
 SUBSCORE = Tolerance("sub-score", 1e-9, "a mean of zeros and ones; only rounding differs")
@@ -78,6 +100,41 @@ ITEM_DIFFICULTY = Tolerance(
     "item difficulty", 0.0, "the same operations; a limit hangs on its bits"
 )
 RAW_SCORE = Tolerance("raw score", 1e-12, "a share of right answers; a mean of six rounds")
+
+# Subsampling, in score points: the adaptive spline without R.
+SUBSAMPLE_RMSE = Tolerance(
+    "subsample RMSE, 94 % of splines",
+    1e-4,
+    "mgcv's steps, exactly; the other 6 % are long searches along flat GCV with penalties of "
+    "e^20 and more, where mgcv itself differs as much when the rows are put in another order",
+)
+SUBSAMPLE_RMSE_TYPICAL = Tolerance(
+    "subsample RMSE, half of the splines", 1e-9, "mgcv's steps, exactly; only rounding differs"
+)
+MINIMAX = Tolerance(
+    "minimax RMSE", 5e-3, "as the RMSE; one of six lies on such a spline (the others: 1e-9)"
+)
+ADAPTIVE = Tolerance("adaptive spline", 1e-5, "mgcv's steps; rounding grows along the path")
+ADAPTIVE_FLAT = Tolerance(
+    "adaptive spline, flat GCV", 0.1, "mgcv's rounding at penalties of e^30 sends it elsewhere"
+)
+ADAPTIVE_GCV = Tolerance(
+    "adaptive GCV at mgcv's parameters", 1e-8, "the same number from another factorisation"
+)
+GCV_EXCESS = Tolerance(
+    "our GCV above mgcv's", 1e-9, "at both minima by the same arithmetic; 0 where ours is lower"
+)
+REORDERED = Tolerance(
+    "RMSE beside mgcv's own changes", 3.0, "times what mgcv moves in six orders of the rows"
+)
+
+# Factor analysis.
+PSYCH = Tolerance("psych", 1e-9, "psych again, on the same correlations; only rounding differs")
+MINRES = Tolerance("minimum residuals", 1e-6, "psych's search stops at a relative gain of 2e-9")
+MINRES_SEVERAL = Tolerance(
+    "several factors", 1e-3, "psych stops early, and its rotation at a gradient of 1e-5"
+)
+RANKS = Tolerance("rank correlation", 5e-5, "the reference has four digits")
 
 TABLE: tuple[Tolerance, ...] = tuple(
     value for value in tuple(globals().values()) if isinstance(value, Tolerance)

@@ -1,0 +1,1 @@
+"""Studies of scores, abilities and answers: factors, comparisons, contamination."""
