@@ -1,12 +1,13 @@
 """Builds and runs images without a Docker engine: debootstrap, buildah, podman, runc.
 
-Everything lives in one folder of ours (storage, configuration), so a machine's own containers are
+Everything lives in folders of ours (storage, configuration), so a machine's own containers are
 neither seen nor touched. Packages come from where this machine's apt and pip take them: both get
 their configuration by files made here and mounted for the build alone.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -52,10 +53,14 @@ class Containers:
         """Write the configuration; choose overlay storage where the kernel mounts it, else vfs."""
         folder.mkdir(parents=True, exist_ok=True)
         driver = "overlay" if _overlay_mounts(folder) else "vfs"
+        # Short: podman cannot tell the end of a container whose runroot is above 50 characters,
+        # and then waits 20 seconds for it.
+        key = hashlib.sha256(str(folder).encode()).hexdigest()[:8]
+        runroot = f"/run/metabench-py-{key}-{driver}"
         (folder / "containers.conf").write_text(_CONTAINERS_CONF)
         (folder / "storage.conf").write_text(
             f'[storage]\ndriver = "{driver}"\n'
-            f'runroot = "{folder}/run-{driver}"\ngraphroot = "{folder}/storage-{driver}"\n'
+            f'runroot = "{runroot}"\ngraphroot = "{folder}/storage-{driver}"\n'
         )
         return cls(folder)
 
