@@ -107,8 +107,9 @@ irt_item_fit <- function(responses, a1, d, g, u, theta) {
        infit = as.double(found$infit), z_infit = as.double(found$z.infit))
 }
 
-# Two abilities by the Metropolis-Hastings Robbins-Monro algorithm, unrotated, and the MAP abilities
-# of the training and of other LLMs by it.
+# Two abilities by the Metropolis-Hastings Robbins-Monro algorithm: slopes as estimated, and the MAP
+# abilities of the training and of other LLMs, rotated by mirt's default (oblimin), for its fscores
+# fails on response patterns without a rotation.
 irt_fit_two <- function(responses, others, tolerance, max_cycles, seed) {
   fit <- sampling_seeded(seed, function() {
     mirt::mirt(responses, 2, itemtype = "2PL", method = "MHRM", dentype = "Gaussian",
@@ -119,14 +120,12 @@ irt_fit_two <- function(responses, others, tolerance, max_cycles, seed) {
   map <- function(rows) {
     if (!nrow(rows)) return(matrix(double(0), 0L, 2L))
     colnames(rows) <- colnames(responses)
-    found <- mirt::fscores(fit, method = "MAP", response.pattern = rows, rotate = "none",
-                           append_response.pattern = FALSE)
+    found <- mirt::fscores(fit, method = "MAP", response.pattern = rows)
     unname(as.matrix(found[, c("F1", "F2"), drop = FALSE]))
   }
   list(
     slopes = unname(parameters[, c("a1", "a2")]),
     d = as.double(parameters[, "d"]),
-    log_likelihood = as.double(mirt::extract.mirt(fit, "logLik")),
     iterations = as.integer(mirt::extract.mirt(fit, "iterations")),
     converged = isTRUE(mirt::extract.mirt(fit, "converged")),
     train = map(responses),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from metabench_py.irt.model import Floats
 
+GamSolver = Literal["native", "mgcv"]
 # An adaptive spline has 40 basis functions a term; below this many LLMs a term it is not fitted.
 ENOUGH_FOR_ADAPTIVE = 45
 _ENOUGH_FOR_SPLINE = 15
@@ -107,6 +109,7 @@ def recover(
     score: Floats,
     others: Sequence[Mapping[str, Floats]] = (),
     name: str = "score",
+    solver: GamSolver = "native",
 ) -> Recovery:
     """Fit score ~ s(feature) + ... and predict.
 
@@ -120,6 +123,9 @@ def recover(
         Features of LLMs to predict.
     name
         For messages.
+    solver
+        Of an adaptive spline of one feature: ``native``, which takes mgcv's steps, or ``mgcv``.
+        All other splines are mgcv's.
 
     Raises
     ------
@@ -131,7 +137,25 @@ def recover(
     if n < _ENOUGH_FOR_SPLINE * terms or distinct < _ENOUGH_FOR_SPLINE:
         return _line(features, score, others)
     adaptive = n >= ENOUGH_FOR_ADAPTIVE * terms
+    if adaptive and terms == 1 and solver == "native":
+        return _natively(features, score, others)
     return _by_mgcv(features, score, others, name, adaptive=adaptive)
+
+
+def _natively(
+    features: Mapping[str, Floats], score: Floats, others: Sequence[Mapping[str, Floats]]
+) -> Recovery:
+    from metabench_py.gam.adaptive import fit_adaptive
+
+    ((feature, column),) = features.items()
+    fit = fit_adaptive(column, score)
+    return Recovery(
+        fitted=fit.predict(column),
+        predicted=tuple(fit.predict(other[feature]) for other in others),
+        curve="adaptive",
+        edf=fit.edf,
+        gcv=fit.gcv,
+    )
 
 
 def _by_mgcv(

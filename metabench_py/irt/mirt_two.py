@@ -11,23 +11,27 @@ import numpy as np
 from metabench_py import rbridge
 from metabench_py.errors import ConvergenceError, RError, RUnavailableError
 from metabench_py.irt.engine import IrtFit
-from metabench_py.irt.model import Floats, ItemParameters
+from metabench_py.irt.model import LOGIT_LIMIT, Floats, ItemParameters
 from metabench_py.rbridge import locate
 from metabench_py.responses import MISSING, ResponseMatrix
+
+_NODES, _LIMIT = 61, 6.0
+# LLMs at a time: 15 MB of nodes.
+_CHUNK = 500
 
 
 @dataclass(frozen=True, eq=False)
 class TwoDimensionalFit:
-    """A 2PL of two abilities, not rotated.
+    """A 2PL of two abilities.
 
     Attributes
     ----------
     fit
         With the items' intercepts and first slopes.
     slopes
-        Shape (n_items, 2); the first item that cannot tell the axes apart has a second slope of 0.
+        As estimated, not rotated, shape (n_items, 2); one slope is fixed at 0.
     theta_train, theta_other
-        MAP abilities, shape (n_llms, 2).
+        MAP abilities, rotated (oblimin) as the original's, shape (n_llms, 2).
     """
 
     fit: IrtFit
@@ -104,7 +108,8 @@ def fit_two_dimensional(
     fit = IrtFit(
         parameters=ItemParameters(train.items, slopes[:, 0], found["d"], np.zeros(n), np.ones(n)),
         item_type="2PL",
-        log_likelihood=float(found["log_likelihood"][0]),
+        # mirt's own is a random estimate, and none where it did not converge.
+        log_likelihood=_log_likelihood(train, slopes, np.asarray(found["d"], dtype=np.float64)),
         iterations=int(found["iterations"][0]),
         converged=bool(found["converged"][0]),
         seconds=time.perf_counter() - start,
@@ -114,3 +119,23 @@ def fit_two_dimensional(
         messages=tuple(str(warning.message) for warning in caught),
     )
     return TwoDimensionalFit(fit, slopes, found["train"], found["other"])
+
+
+def _log_likelihood(responses: ResponseMatrix, slopes: Floats, d: Floats) -> float:
+    """Marginal log-likelihood under independent standard normal abilities, by quadrature."""
+    axis = np.linspace(-_LIMIT, _LIMIT, _NODES)
+    nodes = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    weights = -0.5 * (nodes**2).sum(axis=1)
+    weights -= np.log(np.exp(weights).sum())
+    logit = np.clip(nodes @ slopes.T + d, -LOGIT_LIMIT, LOGIT_LIMIT)
+    log_right = -np.logaddexp(0.0, -logit)
+    log_wrong = -np.logaddexp(0.0, logit)
+    total = 0.0
+    for start in range(0, responses.n_llms, _CHUNK):
+        part = responses.values[start : start + _CHUNK]
+        joint = (part == 1).astype(np.float64) @ log_right.T
+        joint += (part == 0).astype(np.float64) @ log_wrong.T
+        joint += weights
+        top = joint.max(axis=1, keepdims=True)
+        total += float((top[:, 0] + np.log(np.exp(joint - top).sum(axis=1))).sum())
+    return total

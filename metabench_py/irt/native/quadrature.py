@@ -113,13 +113,16 @@ def eap_sum(values: NDArray[np.int8], parameters: ItemParameters) -> tuple[Float
     theta = np.empty(len(values))
     se = np.empty(len(values))
     for mask, members in _by_pattern(answered):
-        joint = score_distribution(right[:, mask])[score[members]] * weights
+        # Equal scores must have equal abilities, to the last bit.
+        distinct, of = np.unique(score[members], return_inverse=True)
+        joint = score_distribution(right[:, mask])[distinct] * weights
         if (joint.sum(axis=1) < _UNDERFLOW).any():
             # Thousands of items can make a score this unlikely at every node.
-            log_joint = _log_score_distribution(right[:, mask], wrong[:, mask])[score[members]]
+            log_joint = _log_score_distribution(right[:, mask], wrong[:, mask])[distinct]
             log_joint += np.log(weights)
             joint = np.exp(log_joint - log_joint.max(axis=1, keepdims=True))
-        theta[members], se[members] = _moments(joint, nodes)
+        mean, spread = _moments(joint, nodes)
+        theta[members], se[members] = mean[of.ravel()], spread[of.ravel()]
     return theta, se
 
 
