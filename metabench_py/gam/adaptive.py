@@ -34,7 +34,7 @@ class AdaptiveOptions:
         Coefficients of the spline and of its penalty's weight.
     search
         ``mgcv-path`` takes mgcv's steps and stops where it stops, often before a minimum;
-        ``converged`` goes on from there to one.
+        ``converged`` goes on to one, from there and from the start, and takes the lower.
     tolerance
         The search ends once a step lowers GCV by less than this share of 1 + GCV.
     most_steps

@@ -77,7 +77,7 @@ def fit_groups(
     weights
         Of the penalties, shape (n_penalties, n_basis - 2).
     converge
-        Polish what mgcv's search gives.
+        Go on to a minimum, from the end of mgcv's search and from its start; take the lower one.
     knots, beta, rho
         Taken up: knots, shape (n_basis + 4,); coefficients, shape (n_basis,); logarithms of the
         smoothing parameters, shape (n_penalties,).
@@ -96,7 +96,15 @@ def fit_groups(
     if not converge:
         return found
     more = polish(rho, weights, data, start, rows, counts, means, within, most, beta)
-    return more[0], more[1], more[2], found[3] + more[3], found[4] + more[4], more[5]
+    steps, calls = found[3] + more[3], found[4] + more[4]
+    # GCV has several minima; the one below the start is sometimes the deeper one.
+    other_rho, other_beta = starting_point(weights, start, rows, counts, n_basis), beta.copy()
+    other = polish(other_rho, weights, data, start, rows, counts, means, within, most, other_beta)
+    steps, calls = steps + other[3], calls + other[4]
+    if other[0] < more[0]:
+        more = other
+        rho[:], beta[:] = other_rho, other_beta
+    return more[0], more[1], more[2], steps, calls, more[5]
 
 
 @njit(cache=True, nogil=True)
