@@ -19,6 +19,7 @@ from metabench_py.benchmarks import (
     ScoreMethod,
 )
 from metabench_py.calibration.scores import Scores, load_scores, scores_of_responses
+from metabench_py.calibration.split_folder import load_split
 from metabench_py.calibration.tables import fail, item_id, read_table, text
 from metabench_py.errors import InputError, ResponseError
 from metabench_py.responses import MISSING, ResponseMatrix
@@ -66,7 +67,12 @@ class CalibrationInputs:
 
 
 def load_inputs(
-    responses: Path, scores: Path | None, items: Path, *, scores_from_leaderboard: bool = False
+    responses: Path,
+    scores: Path | None,
+    items: Path,
+    *,
+    scores_from_leaderboard: bool = False,
+    split: Path | None = None,
 ) -> CalibrationInputs:
     """Read and check all three.
 
@@ -83,6 +89,9 @@ def load_inputs(
         ``metric``.
     scores_from_leaderboard
         See `load_scores`.
+    split
+        Table: name, split (``train`` or ``test``); test LLMs have no part in anything. (Those
+        that `scores` marks have one in the item parameters.)
 
     Raises
     ------
@@ -94,6 +103,9 @@ def load_inputs(
     if scores is not None:
         known = load_scores(scores, from_leaderboard=scores_from_leaderboard)
     whole = _matrices(responses, lists)
+    if split is not None:
+        test = {name for name, held_out in load_split(split).items() if held_out}
+        whole = {b: (path, _without(matrix, test)) for b, (path, matrix) in whole.items()}
     matrices = {b: _chosen(*whole[b], lists[b]) for b in lists}
     if known is None:
         chosen = {b: len(lists[b].items) for b in lists}
@@ -184,6 +196,10 @@ def _matrices(
                 path=str(folder),
             )
     return {b: (paths[b][0], ResponseMatrix.load(paths[b][0])) for b in lists}
+
+
+def _without(matrix: ResponseMatrix, test: set[str]) -> ResponseMatrix:
+    return matrix.rows(name for name in matrix.llms if name not in test)
 
 
 def _chosen(path: Path, matrix: ResponseMatrix, chosen: ItemList) -> ResponseMatrix:

@@ -299,6 +299,7 @@ def calibrate(
     licence_text: str | None = None,
     options: CalibrationOptions | None = None,
     scores_from_leaderboard: bool = False,
+    split: Path | str | None = None,
     work: Path | str | None = None,
     replace: bool = False,
     progress: Progress | None = None,
@@ -308,7 +309,7 @@ def calibrate(
 
     Parameters
     ----------
-    responses, scores, items, scores_from_leaderboard
+    responses, scores, items, scores_from_leaderboard, split
         Folder and files; see `load_inputs`.
     out
         Bundle folder to make.
@@ -339,6 +340,7 @@ def calibrate(
             None if scores is None else Path(scores),
             Path(items),
             scores_from_leaderboard=scores_from_leaderboard,
+            split=None if split is None else Path(split),
         ),
         Path(out),
         Description(name, version, licence, source, licence_text),

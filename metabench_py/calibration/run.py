@@ -19,7 +19,7 @@ from metabench_py.calibration.pipeline import calibrate_bundle
 from metabench_py.calibration.preprocess_folder import preprocess_folder
 from metabench_py.calibration.run_config import RunConfig
 from metabench_py.calibration.select_folder import select_folder
-from metabench_py.calibration.split_folder import load_split, split_folder
+from metabench_py.calibration.split_folder import split_folder
 from metabench_py.calibration.stage_cache import (
     Done,
     Quiet,
@@ -33,7 +33,6 @@ from metabench_py.calibration.subsample import SubsampleOptions
 from metabench_py.calibration.subsample_folder import subsample_folder
 from metabench_py.errors import InputError, StorageError
 from metabench_py.rbridge import require_package
-from metabench_py.responses import ResponseMatrix
 from metabench_py.storage import atomic_folder, sha256, write_json
 
 _PUBLISHED = "published.json"
@@ -238,9 +237,7 @@ def _bundle(config: RunConfig, matrices: Path, cleaned: Path, parted: Path, chos
     scores, split = cleaned / "scores.parquet", parted / "split.parquet"
 
     def function(room: Room) -> None:
-        learners = room.kept / "learners"
-        _write_learners(matrices, scores, split, learners)
-        inputs = load_inputs(learners, learners / "scores.parquet", items)
+        inputs = load_inputs(matrices, scores, items, split=split)
         calibrate_bundle(
             inputs,
             room.out / "bundle",
@@ -257,20 +254,6 @@ def _bundle(config: RunConfig, matrices: Path, cleaned: Path, parted: Path, chos
     inputs = {"matrices": matrices, "scores": scores, "split": split, "items": items}
     settings = {**options, "description": about}
     return Stage("bundle", inputs, settings, (f"{_HERE}.pipeline",), function)
-
-
-def _write_learners(matrices: Path, scores: Path, split: Path, out: Path) -> None:
-    """Write the training LLMs' responses and scores: test LLMs have no part in a bundle."""
-    import pandas as pd
-
-    test = {name for name, held_out in load_split(split).items() if held_out}
-    out.mkdir(parents=True, exist_ok=True)
-    for benchmark in BENCHMARKS:
-        matrix = ResponseMatrix.load(matrices / f"{benchmark}.parquet")
-        kept = [name for name in matrix.llms if name not in test]
-        matrix.rows(kept).save(out / f"{benchmark}.parquet")
-    table = pd.read_parquet(scores)
-    table[~table["name"].isin(test)].to_parquet(out / "scores.parquet", index=False)
 
 
 def _told(room: Room) -> Any:

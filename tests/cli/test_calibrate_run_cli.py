@@ -196,3 +196,62 @@ def test_the_template_is_a_file_that_reads_in(tmp_path: Path) -> None:
     path.write_text("\n".join(line for line in kept if not line.endswith("= left out")))
     assert load_config(path).select == given.select
     assert load_config(path).place == given.place
+
+
+def test_batch_files_do_what_run_does(six: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    made, _ = six
+    config = write_leaderboard(tmp_path / "it's here")
+    files = tmp_path / "jobs"
+    done = subprocess.run(
+        [sys.executable, "-m", "metabench_py", "jobs", "template", "--config", str(config),
+         "--partition", "batch", "--account", "mine", "--out", str(files)],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    names = ["1-preprocess.sbatch", "4-select.sbatch", "5-bundle.sbatch"]
+    assert sorted(p.name for p in files.iterdir()) == sorted(
+        [*names, "all-in-one.sbatch", "submit.sh"]
+    )
+    submit = (files / "submit.sh").read_text()
+    assert submit.index(names[0]) < submit.index(names[1]) < submit.index(names[2])
+    for name in names:
+        assert "#SBATCH --account=mine\n" in (files / name).read_text()
+        subprocess.run(
+            ["sh", str(files / name)],
+            check=True, capture_output=True, env={**os.environ, "SLURM_CPUS_PER_TASK": "2"},
+        )  # fmt: skip
+    one, two = contents(made.parent / "bundle"), contents(config.parent / "bundle")
+    # The manifest also says by which settings, and the page about it is the run's.
+    assert {k: v for k, v in one.items() if k != "manifest.json"} == {
+        k: v for k, v in two.items() if k != "manifest.json"
+    }
+
+
+def test_a_plan_says_what_it_takes() -> None:
+    known = json.loads(
+        cli("plan", "--llms", 5000, "--items", 5000, "--cores", 100, "--json").stdout
+    )
+    stages = {stage["stage"]: stage for stage in known["stages"]}
+    assert list(stages) == ["preprocess", "split", "subsample", "fit", "select", "bundle"]
+    assert stages["subsample"]["tasks"] == 60_000
+    assert known["hours"] < known["core_hours"]
+    assert known["core_hours"] == pytest.approx(sum(s["core_hours"] for s in stages.values()))
+    larger = json.loads(
+        cli("plan", "--llms", 5000, "--items", 5000, "--subsets", 10_000_000, "--json").stdout
+    )
+    assert "--slurm" in larger["executor"]
+    assert "no option" in known["executor"] or "cluster" in known["executor"]
+    without = json.loads(cli("plan", "--llms", 300, "--items", 40, "--subset", 0, "--json").stdout)
+    assert "subsample" not in [stage["stage"] for stage in without["stages"]]
+    assert "llms is 0" in cli("plan", "--llms", 0, "--items", 5, code=2).stderr
+
+
+def test_unit_costs_are_measured_here() -> None:
+    from dataclasses import asdict
+
+    from metabench_py.calibration.plan import Size, measure, plan
+
+    costs = measure()
+    assert all(value >= 0 for value in asdict(costs).values() if isinstance(value, float))
+    assert min(costs.cell, costs.gam, costs.fit_cell, costs.recovery) > 0
+    assert plan(Size(1000, 1000), 1, costs).core_hours > 0

@@ -24,7 +24,6 @@ methods = ["MAP"]
 grids = ["quantiles"]
 budget = 15
 n_trials = 2
-n_initial = 1
 n_bins = 20
 engine = "native"
 

@@ -6,6 +6,7 @@ import typer
 
 from metabench_py.cli.calibrate.bundle import bundle_command
 from metabench_py.cli.calibrate.fit import fit_command
+from metabench_py.cli.calibrate.plan import plan_command
 from metabench_py.cli.calibrate.preprocess import preprocess_command
 from metabench_py.cli.calibrate.run import run_command
 from metabench_py.cli.calibrate.select import select_command
@@ -31,3 +32,4 @@ calibrate_app.command("subsample")(subsample_command)
 calibrate_app.command("select")(select_command)
 calibrate_app.command("fit")(fit_command)
 calibrate_app.command("run")(run_command)
+calibrate_app.command("plan")(plan_command)

@@ -52,6 +52,10 @@ def bundle_command(
             help="Take a leaderboard's table as --scores, though its TruthfulQA and MMLU differ.",
         ),
     ] = False,
+    split: Annotated[
+        Path | None,
+        typer.Option(help="Table of calibrate split: its test LLMs have no part in the bundle."),
+    ] = None,
     licence_file: Annotated[
         Path | None, typer.Option(help="Text to put into the bundle as LICENSE.md.")
     ] = None,
@@ -110,6 +114,7 @@ def bundle_command(
             licence_text=text,
             options=chosen,
             scores_from_leaderboard=scores_from_leaderboard,
+            split=split,
             work=work,
             replace=replace,
             progress=_say,

@@ -1,0 +1,73 @@
+"""``metabench-py calibrate plan``: what a calibration would take."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from metabench_py.calibration.plan import Plan
+
+
+def plan_command(
+    llms: Annotated[int, typer.Option(help="LLMs of each matrix.")],
+    items: Annotated[int, typer.Option(help="Items of each matrix.")],
+    benchmarks: Annotated[int, typer.Option(help="Matrices.")] = 6,
+    subsets: Annotated[int, typer.Option(help="Random subsets of each.")] = 10_000,
+    subset: Annotated[int, typer.Option(help="Items of a subset; 0: no subsampling.")] = 350,
+    folds: Annotated[int, typer.Option(help="Of each subset's cross-validation.")] = 5,
+    evaluations: Annotated[int, typer.Option(help="Of each selection's search.")] = 55,
+    cores: Annotated[
+        int | None, typer.Option(help="Cores to plan for; those of this machine if left out.")
+    ] = None,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure", help="Measure the unit costs here first (a minute; needs R with mgcv)."
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+) -> None:
+    """Estimate tasks, memory and hours of each stage, and say where to run it."""
+    from metabench_py.calibration import plan as room
+
+    size = room.Size(
+        llms=llms,
+        items=items,
+        benchmarks=benchmarks,
+        subsets=subsets,
+        subset=subset,
+        folds=folds,
+        evaluations=evaluations,
+    )
+    found = room.plan(size, cores, room.measure() if measure else room.MEASURED)
+    typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else _table(found))
+
+
+def _table(found: Plan) -> str:
+    from metabench_py.cli.progress import table
+
+    rows: list[tuple[object, ...]] = [
+        ("stage", "tasks", "core hours", f"hours on {found.cores}", "GiB a worker")
+    ]
+    rows += [
+        (
+            stage.stage,
+            f"{stage.tasks:,}",
+            f"{stage.core_hours:.2f}",
+            f"{stage.hours:.2f}",
+            f"{stage.memory_mib / 1024:.1f}",
+        )
+        for stage in found.stages
+    ]
+    rows.append(("all", "", f"{found.core_hours:.2f}", f"{found.hours:.2f}", ""))
+    return "\n".join(
+        [
+            table(rows),
+            "",
+            f"Take {found.executor}.",
+            f"Unit costs: {found.costs.where}; a rough guide, --measure takes yours.",
+        ]
+    )
