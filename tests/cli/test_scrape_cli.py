@@ -144,7 +144,7 @@ def _kill_and_resume(
             if path.exists():
                 check_matrix(path, truth.answers[benchmark])
     assert hits, "no kill came in time; the hub is too fast for this test"
-    last = run(hub, tmp_path, "responses", "--models", models)
+    last = run(hub, tmp_path, "responses", "--models", models, "--pause", "0.05")
     assert last.returncode == 0, last.stderr
     check_matrices(tmp_path / "out", truth)
     status = json.loads(run(hub, tmp_path, "status", "--json").stdout)
