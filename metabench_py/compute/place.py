@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metabench_py.compute.local import LocalPool
-from metabench_py.compute.shared import spill_to
+from metabench_py.compute.shared import spilling_to
 from metabench_py.errors import InputError, StorageError
 
 
@@ -79,14 +79,12 @@ def open_executor(place: Place, scratch: Path) -> Iterator[Executor]:
         raise StorageError(
             f"Cannot write {scratch}: {error.strerror}; choose another place.", path=str(scratch)
         ) from error
-    before = spill_to(scratch.resolve())
     try:
-        with _opened(place, scratch.resolve()) as executor:
+        with spilling_to(scratch.resolve()), _opened(place, scratch.resolve()) as executor:
             yield executor
         if not there:
             shutil.rmtree(scratch, ignore_errors=True)
     finally:
-        spill_to(before)
         if not there:
             # What an interrupted array has done is kept.
             with contextlib.suppress(OSError):

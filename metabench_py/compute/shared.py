@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
 import pickle
 import tempfile
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -16,15 +18,28 @@ from metabench_py.storage import atomic_path
 
 T = TypeVar("T")
 _folder: Path | None = None
+_written: list[Path] = []
 # Only what is large is worth a file.
 LEAST_BYTES = 100_000
 
 
-def spill_to(folder: Path | None) -> Path | None:
-    """Choose where shared values lie: for a cluster, a folder that its machines see too."""
+@contextlib.contextmanager
+def spilling_to(folder: Path) -> Iterator[None]:
+    """Choose where shared values lie; they are removed at the end of the block.
+
+    Not before: calls that wait in a cluster hold no reference to the value. For a cluster, take a
+    folder that its machines see.
+    """
     global _folder
-    before, _folder = _folder, folder
-    return before
+    before, first = _folder, len(_written)
+    _folder = folder
+    try:
+        yield
+    finally:
+        _folder = before
+        for path in _written[first:]:
+            path.unlink(missing_ok=True)
+        del _written[first:]
 
 
 class Shared(Generic[T]):
@@ -64,7 +79,11 @@ class Shared(Generic[T]):
         with atomic_path(path) as temporary:
             temporary.write_bytes(packed)
         path.chmod(0o600)
-        weakref.finalize(self, path.unlink, missing_ok=True)
+        if _folder is not None:
+            _written.append(path)
+        else:
+            # A pool of this machine holds its calls, and they this.
+            weakref.finalize(self, path.unlink, missing_ok=True)
         return path
 
 

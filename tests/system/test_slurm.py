@@ -57,8 +57,11 @@ def test_an_array_gives_what_one_process_gives(tmp_path: Path) -> None:
         assert [x.tobytes() for x in executor.map(work.draw, range(120))] == [
             work.draw(seed).tobytes() for seed in range(120)
         ]
-        shared = Shared(matrix)
-        assert list(executor.map(functools.partial(work.sum_of, shared), range(150))) == wanted
+        # Nobody here keeps the value while the calls wait.
+        call = functools.partial(work.sum_of, Shared(matrix))
+        values = executor.map(call, range(150))
+        del call
+        assert list(values) == wanted
     # Nothing of it is left behind.
     assert list((tmp_path / "arrays").iterdir()) == []
 

@@ -196,7 +196,6 @@ def test_shared_values_travel_once(tmp_path: Path) -> None:
         small = Shared(matrix[:3])
         assert pool.submit(work.sum_of, small, 0).result() == work.sum_of(small, 0)
         assert len(list(tmp_path.glob("*.value"))) == 1
-    del shared
     assert list(tmp_path.glob("*.value")) == []
 
 
