@@ -15,6 +15,8 @@ from metabench_py.storage import atomic_path
 _FILLED, _CHOSEN, _INK = "#56B4E9", "#D55E00", "#222222"
 _OUTLINES = ("#0072B2", "#009E73", "#CC79A7", "#E69F00")
 _COLUMNS = 3
+# Share of the subsets with the largest errors that is left off, and counted.
+_OFF = 0.02
 
 
 def check_subsample_plot(path: Path) -> None:
@@ -58,7 +60,20 @@ def plot_subsample(
         others = null.get(name, ())
         every = np.concatenate([errors, *(values for _, values in others)])
         every = every[np.isfinite(every)]
-        bins = np.histogram_bin_edges(every, 50)
+        # A spline that is extrapolated far can err by 50 points; it would hide all others.
+        far = np.quantile(every, 1.0 - _OFF)
+        bins = np.histogram_bin_edges(every[every <= far], 50)
+        beyond = int((every > bins[-1]).sum())
+        if beyond:
+            each.annotate(
+                f"{beyond} further right",
+                (1.0, 0.6),
+                xycoords="axes fraction",
+                ha="right",
+                va="bottom",
+                fontsize=7,
+                color=_INK,
+            )
         each.hist(errors[np.isfinite(errors)], bins, density=True, color=_FILLED)
         for i, (n_items, values) in enumerate(others):
             each.hist(
