@@ -22,7 +22,7 @@ from metabench_py.errors import MissingDependencyError
 
 DEFAULT_JOBS = 10
 # From so many calls on, an array: it needs no process that hands out work.
-LEAST_ARRAY = 100
+LEAST_ARRAY = 20
 
 
 class SlurmExecutor(Executor):

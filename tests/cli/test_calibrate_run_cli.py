@@ -255,3 +255,24 @@ def test_unit_costs_are_measured_here() -> None:
     assert all(value >= 0 for value in asdict(costs).values() if isinstance(value, float))
     assert min(costs.cell, costs.gam, costs.fit_cell, costs.recovery) > 0
     assert plan(Size(1000, 1000), 1, costs).core_hours > 0
+
+
+def test_ctrl_c_ends_all_workers(tmp_path: Path) -> None:
+    config = write_leaderboard(tmp_path, ("mine", "yours"), out="items")
+    main = subprocess.Popen(
+        command("run", "--config", config),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until = time.monotonic() + 60
+    while len(workers := children(main.pid)) < 2:
+        assert time.monotonic() < until
+        assert main.poll() is None
+        time.sleep(0.02)
+    main.send_signal(signal.SIGINT)
+    _, said = main.communicate(timeout=30)
+    assert main.returncode not in (0, None)
+    assert "Traceback" not in said
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+    assert not (tmp_path / "items").exists()

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import work
+from helpers.leaderboard import write_leaderboard
 from slurm_daemons import PARTITION, Slurm, absent, running_slurm
 
 from metabench_py.compute import LocalPool, Place, Shared, open_executor
@@ -78,10 +79,10 @@ def test_r_runs_in_jobs_of_an_array(tmp_path: Path) -> None:
 def test_dask_workers_in_jobs_give_what_one_process_gives(slurm: Slurm, tmp_path: Path) -> None:
     with LocalPool(2) as pool:
         wanted = list(pool.map(work.r_draw, range(8)))
-        numbers = [x.tobytes() for x in pool.map(work.draw, range(40))]
+        numbers = [x.tobytes() for x in pool.map(work.draw, range(16))]
     with open_executor(PLACE, tmp_path) as executor:
         assert list(executor.map(work.r_draw, range(8))) == wanted
-        assert [x.tobytes() for x in executor.map(work.draw, range(40))] == numbers
+        assert [x.tobytes() for x in executor.map(work.draw, range(16))] == numbers
         assert any("RUNNING" in line for line in slurm.queue())
         # A worker in a job that is killed costs one retry.
         assert executor.submit(work.die_once, tmp_path / "once", 5).result() == 5
@@ -227,3 +228,24 @@ def wait_for_empty(slurm: Slurm, limit_s: float = 40.0) -> bool:
             return False
         time.sleep(0.2)
     return True
+
+
+@pytest.mark.usefixtures("needs_r", "slurm")
+def test_a_whole_run_gives_the_same_here_and_in_slurm(tmp_path: Path) -> None:
+    """Subsets in an array, searches in Dask workers in jobs, R among them."""
+    found = []
+    for name, options in (("here", []), ("there", ["--slurm", PARTITION, "--workers", "2"])):
+        config = write_leaderboard(tmp_path / name, ("mine", "yours"), out="items")
+        stages = "\n[subsample]\nn_items = 20\nsubsets = 400\n"
+        config.write_text(config.read_text() + stages)
+        command = [sys.executable, "-m", "metabench_py", "calibrate", "run", "--config"]
+        more = ["--slurm-memory", "1G", "--slurm-time", "00:10:00"] if options else []
+        done = subprocess.run(
+            [*command, str(config), *options, *more], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        out = config.parent / "items"
+        found.append({p.name: p.read_bytes() for p in out.iterdir()})
+        subsampled = next((config.parent / ".items.work").glob("subsample-*"))
+        found[-1]["subsample"] = (subsampled / "subsample.parquet").read_bytes()
+    assert found[0] == found[1]
