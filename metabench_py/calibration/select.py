@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +12,27 @@ import numpy as np
 
 from metabench_py.benchmarks import EngineName, FitMode, ItemType, ScoreMethod
 from metabench_py.calibration.budget import LEAST, ErrorCurve, error_curve, share_out, trial_sizes
-from metabench_py.calibration.few_llms import affordable, warnings_for
+from metabench_py.calibration.few_llms import warnings_for
 from metabench_py.calibration.first_stage import choose_engine
 from metabench_py.calibration.information_filter import GRID_TYPES, GridType, theta_grid
 from metabench_py.calibration.recovery import ScoreErrors
 from metabench_py.calibration.search import (
-    HIGHEST_THRESHOLD,
     N_INITIAL,
     N_STEPS,
-    Optimiser,
     OptimiserName,
     SearchSpace,
     Trial,
     best,
     search,
 )
+from metabench_py.calibration.search_setup import (
+    make_optimiser,
+    needs_search,
+    search_space,
+    study_name,
+)
 from metabench_py.calibration.selector import Choice, Evaluation, SelectionRule, Selector
 from metabench_py.calibration.stage_data import BenchmarkData
-from metabench_py.calibration.work import digest
 from metabench_py.errors import ConvergenceError, InputError
 from metabench_py.irt.model import Floats, ItemParameters, information
 from metabench_py.rbridge import sampling
@@ -195,13 +198,13 @@ def select_benchmarks(
 
 def select_one(data: BenchmarkData, options: SelectOptions, work: Path | None) -> Selection:
     """Select for one benchmark (a worker calls it)."""
-    selector, dropped = _prepare(data, options)
+    selector, dropped = prepare_selector(data, options)
     data = selector.data
-    space = _space(selector, options)
+    space = search_space(selector, options)
     trials: tuple[Trial, ...] = ()
-    if _needs_search(options, space):
+    if needs_search(options, space):
         storage = None if work is None else work / f"search-{data.benchmark}.db"
-        optimiser = _optimiser(options, space, storage, _study_name(selector, options, space))
+        optimiser = make_optimiser(options, space, storage, study_name(selector, options, space))
         trials = tuple(
             search(optimiser, lambda choice: _trial(selector.evaluate(choice)), options.n_trials)
         )
@@ -221,8 +224,8 @@ def select_one(data: BenchmarkData, options: SelectOptions, work: Path | None) -
 
 def measure_curve(data: BenchmarkData, options: SelectOptions) -> ErrorCurve:
     """Measure how the error falls with the number of items, by the plainest choice."""
-    selector, _ = _prepare(data, replace(options, total_budget=None))
-    first = _space(selector, options).first()
+    selector, _ = prepare_selector(data, replace(options, total_budget=None))
+    first = search_space(selector, options).first()
     sizes = trial_sizes(selector.data.train.n_items, LEAST)
     rmse = []
     for size in sizes:
@@ -233,7 +236,10 @@ def measure_curve(data: BenchmarkData, options: SelectOptions) -> ErrorCurve:
     return error_curve(sizes, rmse, selector.data.train.n_items)
 
 
-def _prepare(data: BenchmarkData, options: SelectOptions) -> tuple[Selector, tuple[str, ...]]:
+def prepare_selector(
+    data: BenchmarkData, options: SelectOptions
+) -> tuple[Selector, tuple[str, ...]]:
+    """Draw the validation LLMs and leave out items that do not vary: the selector, and these."""
     validation = sampling.partition(data.train_score, options.validation_share, options.seed)
     learning = np.delete(data.train.values, validation, axis=0)
     varied = (learning == 1).any(axis=0) & (learning == 0).any(axis=0)
@@ -259,73 +265,6 @@ def _prepare(data: BenchmarkData, options: SelectOptions) -> tuple[Selector, tup
         least_items=SelectionRule.least_items if budget is None else min(budget, LEAST),
     )
     return Selector(data, validation, rule), dropped
-
-
-def _space(selector: Selector, options: SelectOptions) -> SearchSpace:
-    kinds: tuple[ItemType, ...] = options.item_types or affordable(
-        ("2PL", "3PL", "4PL"), len(selector.learning)
-    )
-    return SearchSpace(
-        item_types=kinds,
-        methods=options.methods,
-        grids=options.grids,
-        highest_threshold=_highest_threshold(selector, kinds, options),
-        budget=selector.rule.budget is not None,
-    )
-
-
-def _highest_threshold(
-    selector: Selector, kinds: tuple[ItemType, ...], options: SelectOptions
-) -> float:
-    """Give the threshold above which too few items are left, by any item type."""
-    if options.budget is not None or options.optimiser != "optuna" or not _searches(options):
-        return HIGHEST_THRESHOLD
-    tenth = [0.0]
-    for kind in kinds:
-        first = Choice(kind, options.methods[0], options.grids[0])
-        largest = np.sort(selector.maxima(first).max(axis=0))[::-1]
-        if len(largest) >= selector.rule.least_items:
-            tenth.append(float(largest[selector.rule.least_items - 1]))
-    return min(max(tenth), HIGHEST_THRESHOLD)
-
-
-def _searches(options: SelectOptions) -> bool:
-    return options.penalty > 0 or options.budget is not None or options.total_budget is not None
-
-
-def _needs_search(options: SelectOptions, space: SearchSpace) -> bool:
-    if not _searches(options) or options.n_trials == 1:
-        return False
-    one = len(space.item_types) == len(space.methods) == len(space.grids) == 1
-    return not (one and options.threshold is not None)
-
-
-def _optimiser(
-    options: SelectOptions, space: SearchSpace, storage: Path | None, name: str
-) -> Optimiser:
-    if options.optimiser == "rBayesianOptimization":
-        from metabench_py.calibration.search_r import RBayesianOptimiser
-
-        return RBayesianOptimiser(space, options.seed, options.n_initial, options.threshold)
-    from metabench_py.calibration.search import OptunaOptimiser
-
-    return OptunaOptimiser(space, options.seed, storage, name, options.n_initial, options.threshold)
-
-
-def _study_name(selector: Selector, options: SelectOptions, space: SearchSpace) -> str:
-    data = selector.data
-    asked = {
-        key: value for key, value in asdict(options).items() if key not in ("n_trials", "engine")
-    }
-    return digest(
-        data.train.values,
-        list(data.train.llms),
-        list(data.train.items),
-        data.train_score,
-        asked,
-        asdict(space),
-        [selector.rule.engine, selector.engine.version],
-    )
 
 
 def _trial(evaluation: Evaluation) -> Trial:

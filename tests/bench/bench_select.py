@@ -117,9 +117,9 @@ def main() -> None:
     if not rbridge.has_package("mirt"):
         print("\nR's mirt is absent: native alone.")
         return
-    from metabench_py.calibration.select import _prepare
+    from metabench_py.calibration.select import prepare_selector
 
-    selector, _ = _prepare(data, SelectOptions(engine="native", mode="mirt-path"))
+    selector, _ = prepare_selector(data, SelectOptions(engine="native", mode="mirt-path"))
     timed = [refits[len(refits) * (2 * i + 1) // (2 * TIMED)].choice for i in range(TIMED)]
     seconds = []
     for choice in timed:

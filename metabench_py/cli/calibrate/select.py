@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast, get_args
@@ -86,7 +85,7 @@ def select_command(
 ) -> None:
     """Choose items by the information they give, judged by score recovery on held-out LLMs."""
     from metabench_py.calibration.select import SelectOptions
-    from metabench_py.calibration.select_folder import select_folder, summary
+    from metabench_py.calibration.select_folder import select_folder
 
     kinds = several("--item-type", item_type, ITEM_TYPES)
     methods = several("--method", method, SCORE_METHODS)
@@ -115,7 +114,8 @@ def select_command(
     for one in found.values():
         for warning in one.warnings:
             typer.echo(f"Warning: {warning}", err=True)
-    typer.echo(json.dumps(summary(found, options), indent=2) if as_json else _table(found))
+    summary = (out / "summary.json").read_text(encoding="utf-8")
+    typer.echo(summary.rstrip() if as_json else _table(found))
     typer.echo(f"Wrote {out}; next: calibrate bundle --items {out / 'items.parquet'}", err=True)
 
 
