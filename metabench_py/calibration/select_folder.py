@@ -74,6 +74,8 @@ def select_folder(
     table = {name: one.without(without.get(name, frozenset())) for name, one in table.items()}
     folder = Path(work) if work is not None else out.parent / f".{out.name}.work"
     folder.mkdir(parents=True, exist_ok=True)
+    # Workers may run elsewhere.
+    folder = folder.resolve()
     number = 0
 
     def done(name: str, selection: Selection) -> None:
