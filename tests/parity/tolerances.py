@@ -134,6 +134,10 @@ MINRES = Tolerance("minimum residuals", 1e-6, "psych's search stops at a relativ
 MINRES_SEVERAL = Tolerance(
     "several factors", 1e-3, "psych stops early, and its rotation at a gradient of 1e-5"
 )
+PAIR_CALIBRATION = Tolerance(
+    "pair probability", 0.06, "a share; pairs of 80 LLMs depend on each other"
+)
+PAIR_COVERAGE = Tolerance("pair interval", 0.03, "a share; as the probability")
 RANKS = Tolerance("rank correlation", 5e-5, "the reference has four digits")
 
 TABLE: tuple[Tolerance, ...] = tuple(

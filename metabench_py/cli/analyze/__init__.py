@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from metabench_py.cli.analyze.compare import compare_command
 from metabench_py.cli.analyze.factors import factors_command
 
 analyze_app = typer.Typer(
@@ -13,9 +14,5 @@ analyze_app = typer.Typer(
 )
 
 
-@analyze_app.callback()
-def _analyze() -> None:
-    """Keep ``factors`` a command of its own name."""
-
-
 analyze_app.command("factors")(factors_command)
+analyze_app.command("compare")(compare_command)
