@@ -148,7 +148,7 @@ def main(subsets: int, quick: bool) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("--subsets", type=int, default=800)
+    parser.add_argument("--subsets", type=int, default=400)
     parser.add_argument("--quick", action="store_true")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
