@@ -134,6 +134,7 @@ MINRES = Tolerance("minimum residuals", 1e-6, "psych's search stops at a relativ
 MINRES_SEVERAL = Tolerance(
     "several factors", 1e-3, "psych stops early, and its rotation at a gradient of 1e-5"
 )
+PERSON_FIT = Tolerance("person fit", 1e-10, "a closed form; only rounding differs")
 PAIR_CALIBRATION = Tolerance(
     "pair probability", 0.06, "a share; pairs of 80 LLMs depend on each other"
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from metabench_py.cli.analyze.compare import compare_command
+from metabench_py.cli.analyze.contamination import contamination_command
 from metabench_py.cli.analyze.factors import factors_command
 
 analyze_app = typer.Typer(
@@ -16,3 +17,4 @@ analyze_app = typer.Typer(
 
 analyze_app.command("factors")(factors_command)
 analyze_app.command("compare")(compare_command)
+analyze_app.command("contamination")(contamination_command)
