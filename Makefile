@@ -36,9 +36,10 @@ test: $(STAMP)
 
 test-system:
 	@PYTHON=$(PYTHON) sh tests/system/install-tools.sh .venv-system
-	METABENCH_SYSTEM_TESTS=1 METABENCH_REQUIRE_HARNESS=1 METABENCH_REQUIRE_CARET=1 \
+	METABENCH_SYSTEM_TESTS=1 METABENCH_REQUIRE_HARNESS=1 METABENCH_REQUIRE_CARET=1 METABENCH_REQUIRE_PSYCH=1 \
 	    .venv-system/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10 \
-	    tests/system tests/bridge/test_sampling.py tests/bridge/test_dask.py tests/parity/test_split_parity.py
+	    tests/system tests/bridge/test_sampling.py tests/bridge/test_dask.py tests/parity/test_split_parity.py \
+	    tests/parity/test_factor_parity.py
 
 parity: $(STAMP)
 	$(BIN)/python -m pytest -m 'slow or not slow' tests/parity

@@ -15,13 +15,14 @@ wanted <- list(
     "the native engine does it; --engine mirt does not run"),
   c("caret", "stratified splits as the original draws them",
     "nothing: base R draws the same"),
-  c("psych", "factor analysis of abilities", "factor analysis by psych does not run"),
+  c("psych", "factor analysis of abilities", "the native engine does it"),
+  c("GPArotation", "oblique rotation for psych", "the native engine does it"),
   c("catR", "adaptive testing as the original simulates it", "simulations by catR do not run"),
   c("rBayesianOptimization", "the original's search for item selection",
     "that search does not run")
 )
 required <- "mgcv"
-in_debian <- c("mgcv", "caret", "psych")
+in_debian <- c("mgcv", "caret", "psych", "GPArotation")
 
 say <- function(...) cat(..., "\n", sep = "", file = stderr())
 
