@@ -21,7 +21,10 @@ from metabench_py.rbridge.worker import Worker, run_in_worker
 
 TESTS = Path(__file__).resolve().parent.parent
 INTERRUPTED = """
+import signal
 import sys
+# A shell's background job inherits that Ctrl-C is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from helpers import r_probes
 from metabench_py.rbridge.worker import run_in_worker
 try:
