@@ -34,6 +34,7 @@ from metabench_py.calibration.second_stage import (
 from metabench_py.calibration.work import WorkFolder, digest
 from metabench_py.compute import LocalPool, Task, run_tasks
 from metabench_py.errors import InputError
+from metabench_py.gam.adaptive import LEAST_BASIS
 from metabench_py.gam.linear import LinearPredictor
 from metabench_py.gam.mgcv import GamOptions
 from metabench_py.irt.model import Floats
@@ -67,6 +68,14 @@ class CalibrationOptions:
     seed: int = 1
     basis_size: int | None = None
     workers: int = 1
+
+    def __post_init__(self) -> None:
+        if self.basis_size is not None and self.basis_size < LEAST_BASIS:
+            raise InputError(
+                f"{self.basis_size} basis functions: an adaptive spline needs {LEAST_BASIS} or "
+                "more.",
+                basis_size=self.basis_size,
+            )
 
 
 @dataclass(frozen=True)

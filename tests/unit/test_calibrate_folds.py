@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from metabench_py.calibration import CalibrationOptions
 from metabench_py.calibration.folds import (
     organisation,
     organisation_folds,
@@ -53,3 +54,9 @@ def test_seed_moves_equally_large_organisations() -> None:
 def test_impossible_folds(k: int, says: str) -> None:
     with pytest.raises(InputError, match=says):
         organisation_folds(names(2, 2, 2, 2), k, seed=1)
+
+
+def test_too_few_basis_functions_are_refused_before_any_fit() -> None:
+    with pytest.raises(InputError, match="7 basis functions: an adaptive spline needs 8 or more"):
+        CalibrationOptions(basis_size=7)
+    assert CalibrationOptions(basis_size=8).basis_size == 8
