@@ -23,6 +23,7 @@ pickling (workers send them back).
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 
@@ -105,6 +106,27 @@ class RError(MetabenchError):
 
 class WorkerError(MetabenchError):
     """A worker process died or was killed."""
+
+
+def how_it_ended(status: int, fewer: str) -> tuple[str, str]:
+    """Say how a worker ended (`status` as of `subprocess.Popen.returncode`), and what to do.
+
+    Parameters
+    ----------
+    fewer
+        What to have fewer of when memory is short.
+    """
+    if status == -signal.SIGKILL:
+        how = "was killed (SIGKILL), as the system does when memory is short"
+        return how, f"Try again with fewer {fewer} or more memory"
+    if status < 0:
+        try:
+            signalled = signal.Signals(-status).name
+        except ValueError:
+            signalled = f"signal {-status}"
+        cure = "Look at `metabench-py doctor`, or use the native engine, which needs no R"
+        return f"crashed ({signalled})", cure
+    return f"ended with status {status}", "Look at what it wrote above and at `metabench-py doctor`"
 
 
 class DownloadError(MetabenchError):

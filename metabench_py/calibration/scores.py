@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -57,8 +58,6 @@ def load_scores(path: Path, *, from_leaderboard: bool = False) -> Scores:
         Take a leaderboard's table although its scores are others: TruthfulQA is its mc2 (the
         responses are of mc1), MMLU the mean over subjects (not over items).
     """
-    import pandas as pd
-
     path = Path(path)
     table = read_table(path, ("name", *BENCHMARKS))
     if not from_leaderboard and set(table.columns) >= _LEADERBOARD:
@@ -78,23 +77,7 @@ def load_scores(path: Path, *, from_leaderboard: bool = False) -> Scores:
         seen[name] = number
     columns: dict[str, Floats] = {}
     for target in [t for t in TARGETS if t in table.columns]:
-        raw = table[target]
-        numbers = pd.to_numeric(raw, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-        odd = (np.isnan(numbers) & raw.notna().to_numpy()) | (numbers < 0) | (numbers > 100)
-        if odd.any():
-            at = int(np.argmax(odd))
-            fail(
-                path,
-                at + 1,
-                f"{target} of {names[at]!r} is {raw.iloc[at]!r}, not a score from 0 to 100",
-            )
-        if np.isfinite(numbers).any() and np.nanmax(numbers) <= _SHARE_LIMIT:
-            raise InputError(
-                f"{path}: {target} never exceeds 1, so these are shares; multiply them by 100.",
-                path=str(path),
-                column=target,
-            )
-        columns[target] = numbers
+        columns[target] = score_column(path, table[target], names)
     mean = np.mean([columns[b] for b in BENCHMARKS], axis=0)
     if "grand" in columns:
         apart = np.abs(columns["grand"] - mean) > GRAND_TOLERANCE
@@ -168,3 +151,33 @@ def scores_of_responses(
     }
     values["grand"] = np.mean([values[b] for b in BENCHMARKS], axis=0)
     return Scores(tuple(names), values, n_incomplete=len(everybody) - len(names))
+
+
+def score_column(path: Path, raw: Any, names: Sequence[str]) -> Floats:
+    """Check a table's column of scores; shape (n,), NaN where there is none.
+
+    Raises
+    ------
+    InputError
+        A value is not a score from 0 to 100 (the row and LLM are named), or all are shares.
+    """
+    import pandas as pd
+
+    numbers: Floats = pd.to_numeric(raw, errors="coerce").to_numpy(
+        dtype=np.float64, na_value=np.nan
+    )
+    odd = (np.isnan(numbers) & raw.notna().to_numpy()) | (numbers < 0) | (numbers > 100)
+    if odd.any():
+        at = int(np.argmax(odd))
+        fail(
+            path,
+            at + 1,
+            f"{raw.name} of {names[at]!r} is {raw.iloc[at]!r}, not a score from 0 to 100",
+        )
+    if np.isfinite(numbers).any() and np.nanmax(numbers) <= _SHARE_LIMIT:
+        raise InputError(
+            f"{path}: {raw.name} never exceeds 1, so these are shares; multiply them by 100.",
+            path=str(path),
+            column=str(raw.name),
+        )
+    return numbers

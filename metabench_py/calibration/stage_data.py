@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench_py.calibration.inputs import RESPONSE_SUFFIXES
+from metabench_py.calibration.scores import score_column
 from metabench_py.calibration.tables import fail, read_table, text
 from metabench_py.errors import InputError
 from metabench_py.irt.model import Floats
@@ -19,7 +20,6 @@ SCORES_FILE = "scores.parquet"
 SPLIT_FILE = "split.parquet"
 # What the other stages leave in such a folder.
 _NOT_RESPONSES = frozenset({"items", "scores", "split", "subsample"})
-_SHARE_LIMIT = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,28 +125,11 @@ def _matrix_paths(folder: Path, only: Sequence[str]) -> dict[str, Path]:
 
 
 def _load_scores(path: Path, benchmarks: tuple[str, ...]) -> dict[str, dict[str, float]]:
-    import pandas as pd
-
     table = read_table(path, ("name", *benchmarks))
     names = _names(path, [text(name) for name in table["name"]])
     result: dict[str, dict[str, float]] = {}
     for benchmark in benchmarks:
-        raw = table[benchmark]
-        numbers = pd.to_numeric(raw, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-        odd = (np.isnan(numbers) & raw.notna().to_numpy()) | (numbers < 0) | (numbers > 100)
-        if odd.any():
-            at = int(np.argmax(odd))
-            fail(
-                path,
-                at + 1,
-                f"{benchmark} of {names[at]!r} is {raw.iloc[at]!r}, not a score from 0 to 100",
-            )
-        if np.isfinite(numbers).any() and np.nanmax(numbers) <= _SHARE_LIMIT:
-            raise InputError(
-                f"{path}: {benchmark} never exceeds 1, so these are shares; multiply them by 100.",
-                path=str(path),
-                column=benchmark,
-            )
+        numbers = score_column(path, table[benchmark], names)
         known = np.isfinite(numbers)
         result[benchmark] = {names[i]: float(numbers[i]) for i in np.flatnonzero(known)}
     return result

@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Any
 
 from metabench_py.compute.calls import ONE_THREAD, Call, Outcome, Result, check_importable
-from metabench_py.errors import InputError, WorkerError
+from metabench_py.errors import InputError, WorkerError, how_it_ended
 
 _CHILD = "from metabench_py.compute.child import serve; serve()"
 RETRIES = 2
@@ -252,19 +252,7 @@ class _Process:
 
 def died(name: str, status: int, times: int) -> WorkerError:
     """Say how a worker ended (`status` as of `subprocess.Popen.returncode`), and what to do."""
-    if status == -signal.SIGKILL:
-        how = "was killed (SIGKILL), as the system does when memory is short"
-        cure = "Try again with fewer workers or more memory"
-    elif status < 0:
-        try:
-            signalled = signal.Signals(-status).name
-        except ValueError:
-            signalled = f"signal {-status}"
-        how = f"crashed ({signalled})"
-        cure = "Look at `metabench-py doctor`, or use the native engine, which needs no R"
-    else:
-        how = f"ended with status {status}"
-        cure = "Look at what it wrote above and at `metabench-py doctor`"
+    how, cure = how_it_ended(status, "workers")
     return WorkerError(
         f"The worker process of {name} {how} before it gave a result, {times} times. {cure}.",
         function=name,

@@ -20,7 +20,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO, TypeVar
 
-from metabench_py.errors import InputError, MetabenchError, WorkerError
+from metabench_py.errors import InputError, MetabenchError, WorkerError, how_it_ended
 
 T = TypeVar("T")
 _CHILD = "from metabench_py.rbridge.worker import _serve; _serve()"
@@ -168,19 +168,7 @@ def _stop_late(process: subprocess.Popen[bytes], late: threading.Event) -> None:
 
 
 def _died(name: str, status: int) -> WorkerError:
-    if status == -signal.SIGKILL:
-        how = "was killed (SIGKILL), as the system does when memory is short"
-        cure = "Try again with fewer jobs at a time or more memory"
-    elif status < 0:
-        try:
-            signalled = signal.Signals(-status).name
-        except ValueError:
-            signalled = f"signal {-status}"
-        how = f"crashed ({signalled})"
-        cure = "Look at `metabench-py doctor`, or use the native engine, which needs no R"
-    else:
-        how = f"ended with status {status}"
-        cure = "Look at what it wrote above and at `metabench-py doctor`"
+    how, cure = how_it_ended(status, "jobs at a time")
     return WorkerError(
         f"The R worker process of {name} {how} before it gave a result. {cure}.",
         function=name,

@@ -17,6 +17,7 @@ from metabench_py.cli.calibrate.places import (
     Workers,
     place_of,
 )
+from metabench_py.cli.options import one_of
 from metabench_py.errors import InputError
 
 
@@ -93,8 +94,8 @@ def bundle_command(
     from metabench_py.compute import open_executor
 
     chosen = CalibrationOptions(
-        engine=cast("EngineName", _one_of("--engine", engine, get_args(EngineName))),
-        mode=cast("FitMode", _one_of("--mode", mode, get_args(FitMode))),
+        engine=cast("EngineName", one_of("--engine", engine, get_args(EngineName))),
+        mode=cast("FitMode", one_of("--mode", mode, get_args(FitMode))),
         folds=folds,
         seed=seed,
         basis_size=basis_size,
@@ -125,12 +126,6 @@ def bundle_command(
 
 def _say(what: str, number: int, total: int) -> None:
     typer.echo(f"[{number}/{total}] {what}", err=True)
-
-
-def _one_of(option: str, text: str, known: tuple[str, ...]) -> str:
-    if text not in known:
-        raise InputError(f"{option} {text}: choose {', '.join(known)}.", argument=option)
-    return text
 
 
 def _read_text(path: Path) -> str:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 import typer
 
 from metabench_py.benchmarks import ITEM_TYPES, SCORE_METHODS, EngineName, FitMode
-from metabench_py.cli.calibrate.select import one_of, pool, several
+from metabench_py.cli.calibrate.select import pool, several
+from metabench_py.cli.options import one_of
 
 if TYPE_CHECKING:
     from metabench_py.calibration.crossvalidate import CrossValidation

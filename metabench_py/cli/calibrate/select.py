@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 import typer
 
 from metabench_py.benchmarks import ITEM_TYPES, SCORE_METHODS, EngineName, FitMode
-from metabench_py.errors import InputError
+from metabench_py.cli.options import one_of
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -162,13 +162,6 @@ def pool(workers: int, out: Path) -> Iterator[Executor | None]:
 def several(option: str, given: list[str] | None, known: tuple[str, ...]) -> tuple[str, ...]:
     """Check values that may be given several times."""
     return tuple(dict.fromkeys(one_of(option, value, known) for value in given or ()))
-
-
-def one_of(option: str, text: str, known: tuple[str, ...]) -> str:
-    """Check a value of a closed choice."""
-    if text not in known:
-        raise InputError(f"{option} {text}: choose {', '.join(known)}.", argument=option)
-    return text
 
 
 def say(what: str, number: int, total: int) -> None:
