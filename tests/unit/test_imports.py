@@ -19,7 +19,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "benchmarks"}),
     frozenset({"storage"}),
     frozenset({"rbridge", "responses", "compute"}),
-    frozenset({"irt", "gam", "bundle", "logs"}),
+    frozenset({"irt", "gam", "stack", "bundle", "logs"}),
     frozenset(
         {
             "reconstruction", "calibration", "hub", "data", "harness", "adaptive", "analysis",
@@ -33,7 +33,8 @@ FLOORS: tuple[frozenset[str], ...] = (
 # The second stage stands on the first, and a bundle holds both; a report draws a result.
 BESIDE = {
     "gam": {"irt"},
-    "bundle": {"irt", "gam"},
+    "stack": {"irt", "gam"},
+    "bundle": {"irt", "gam", "stack"},
     "report": {"reconstruction"},
 }
 # A third-party module -> the rooms that may import it.

@@ -1,0 +1,221 @@
+"""The fitted stack: members, their weights, a local scale of the error; numpy alone predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metabench_py.benchmarks import BENCHMARKS, Benchmark, Target
+from metabench_py.errors import InputError
+from metabench_py.irt.model import Floats
+from metabench_py.stack.arrays import Arrays, named, part, take, take_floats
+from metabench_py.stack.inputs import (
+    StackInputs,
+    feature_matrix,
+    names_of,
+    response_matrix,
+    targets_of,
+)
+from metabench_py.stack.spline import SplineModel
+
+__all__ = ["Member", "Stack", "StackInputs"]
+
+FORMAT = 1
+# A fitted scale is kept within these score points, wherever an LLM lies.
+SCALE_RANGE = (1e-3, 100.0)
+
+
+class Member(Protocol):
+    """One regression of all outputs."""
+
+    kind: ClassVar[str]
+
+    def predict(self, features: Floats, responses: Floats) -> Floats:
+        """Predict, shape (n, n_outputs).
+
+        Parameters
+        ----------
+        features
+            Shape (n, n_features).
+        responses
+            All benchmarks' beside each other, shape (n, n_items); no columns where the stack
+            does not use them.
+        """
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Give plain arrays."""
+
+
+@dataclass(frozen=True, eq=False)
+class SplineMember:
+    """Additive splines."""
+
+    kind: ClassVar[str] = "spline"
+    model: SplineModel
+
+    def predict(self, features: Floats, responses: Floats) -> Floats:
+        """See `Member`."""
+        return self.model.predict(features)
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Give plain arrays."""
+        return self.model.to_arrays()
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays, shape: Shape) -> SplineMember:
+        """Read `to_arrays` back."""
+        return cls(SplineModel.from_arrays(arrays, shape.n_features, shape.n_outputs))
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes that every member of a stack agrees on."""
+
+    n_features: int
+    n_items: int
+    n_outputs: int
+
+
+_KINDS = {member.kind: member for member in (SplineMember,)}
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Weighted regressions from features and responses to scores.
+
+    Attributes
+    ----------
+    benchmarks
+        Those it was fitted on; each is an output. Grand, the mean of the outputs, is there
+        when all six are.
+    n_items
+        Items a benchmark, where responses are used; else empty.
+    limits
+        Lowest and highest value of each feature in calibration, shape (n_features, 2).
+    members
+        By kind.
+    weights
+        Not negative, summing to 1 for each output, shape (n_members, n_outputs).
+    spread
+        Logarithm of the expected absolute error, one output a target (`targets`).
+    """
+
+    benchmarks: tuple[Benchmark, ...]
+    n_items: Mapping[Benchmark, int]
+    limits: Floats
+    members: Mapping[str, Member]
+    weights: Floats
+    spread: SplineModel
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the features, in order."""
+        return names_of(self.benchmarks)
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """What it predicts."""
+        return targets_of(self.benchmarks)
+
+    def predict(self, inputs: StackInputs) -> dict[Target, Floats]:
+        """Predict scores, unclipped, shape (n,) a target.
+
+        Raises
+        ------
+        InputError
+            A feature or a response matrix that it was fitted on is absent or not usable.
+        """
+        features, responses = self._matrices(inputs)
+        total = np.zeros((len(features), len(self.benchmarks)))
+        for member, weights in zip(self.members.values(), self.weights, strict=True):
+            if weights.any():
+                total += weights * member.predict(features, responses)
+        predicted: dict[Target, Floats] = {}
+        for target in self.targets:
+            if target == "grand":
+                predicted[target] = total.mean(axis=1)
+            else:
+                predicted[target] = total[:, self.benchmarks.index(target)].copy()
+        return predicted
+
+    def scale(self, inputs: StackInputs) -> dict[Target, Floats]:
+        """Give the expected absolute error, score points, shape (n,) a target.
+
+        Beyond the calibrated range of a feature it is that of the range's end.
+        """
+        features, _ = self._matrices(inputs)
+        inside = np.clip(features, self.limits[:, 0], self.limits[:, 1])
+        spread = np.clip(np.exp(self.spread.predict(inside)), *SCALE_RANGE)
+        return {target: spread[:, i] for i, target in enumerate(self.targets)}
+
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Lowest and highest value that calibration saw, by feature."""
+        return {
+            name: (float(low), float(high))
+            for name, (low, high) in zip(self.features, self.limits, strict=True)
+        }
+
+    def _matrices(self, inputs: StackInputs) -> tuple[Floats, Floats]:
+        features = feature_matrix(inputs, self.benchmarks)
+        checked = response_matrix(inputs, self.n_items, len(features))
+        none = np.zeros((len(features), 0))
+        return features, np.concatenate([none, *(checked[b] for b in self.n_items)], axis=1)
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Give plain arrays of numbers; `from_arrays` gives the same stack, bit for bit."""
+        arrays: dict[str, NDArray[Any]] = {
+            "format": np.array(FORMAT, np.int32),
+            "benchmarks": np.array([BENCHMARKS.index(b) for b in self.benchmarks], np.int32),
+            "n_items": np.array([self.n_items.get(b, 0) for b in self.benchmarks], np.int32),
+            "limits": self.limits,
+            "weights": self.weights,
+            **named("spread", self.spread.to_arrays()),
+        }
+        for kind, member in self.members.items():
+            arrays.update(named(kind, member.to_arrays()))
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays) -> Stack:
+        """Read `to_arrays` back.
+
+        Raises
+        ------
+        InputError
+            Something is absent, of a wrong shape, not finite, or absurdly large.
+        """
+        form = int(take(arrays, "format", (), "iu"))
+        if form != FORMAT:
+            raise InputError(
+                f"The stack is of format {form}, but this version reads {FORMAT}; update "
+                "metabench-py.",
+                format=form,
+            )
+        numbers = [int(i) for i in take(arrays, "benchmarks", (None,), "iu")]
+        if not numbers or numbers != sorted(set(numbers)):
+            raise InputError("The stack's benchmarks are not in order.")
+        if numbers[0] < 0 or numbers[-1] >= len(BENCHMARKS):
+            raise InputError("The stack names a benchmark that is not one of the six.")
+        benchmarks = tuple(BENCHMARKS[i] for i in numbers)
+        items = [int(n) for n in take(arrays, "n_items", (len(benchmarks),), "iu")]
+        if min(items) < 0 or max(items) > 100_000:
+            raise InputError("The stack has an unusable number of items.")
+        n_items = {b: n for b, n in zip(benchmarks, items, strict=True) if n}
+        shape = Shape(len(names_of(benchmarks)), sum(items), len(benchmarks))
+        limits = take_floats(arrays, "limits", (shape.n_features, 2))
+        members: dict[str, Member] = {}
+        for kind, member in _KINDS.items():
+            own = part(arrays, kind)
+            if own:
+                members[kind] = member.from_arrays(own, shape)
+        weights = take_floats(arrays, "weights", (len(members), shape.n_outputs))
+        if not members or (weights < 0).any():
+            raise InputError("The stack has no member, or a negative weight.")
+        spread = SplineModel.from_arrays(
+            part(arrays, "spread"), shape.n_features, len(targets_of(benchmarks))
+        )
+        return cls(benchmarks, n_items, limits, members, weights, spread)
