@@ -56,9 +56,21 @@ def closure(modules: tuple[str, ...]) -> set[Path]:
     return found
 
 
-@functools.lru_cache(maxsize=512)
 def _imported(path: Path) -> tuple[str, ...]:
-    return tuple(_names(ast.parse(path.read_text(encoding="utf-8"))))
+    return _read(path)[0]
+
+
+def _meaning(path: Path) -> str:
+    return _read(path)[1]
+
+
+# The stages of a run share most of their modules.
+@functools.lru_cache(maxsize=512)
+def _read(path: Path) -> tuple[tuple[str, ...], str]:
+    """Give the names that a module imports, and a text of what it does."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = tuple(_names(tree))
+    return names, _without_docstrings(tree)
 
 
 def _names(tree: ast.AST) -> Iterator[str]:
@@ -79,8 +91,7 @@ def _paths(module: str) -> list[Path]:
     return [p for p in (base.with_suffix(".py"), base / "__init__.py") if p.is_file()]
 
 
-def _meaning(path: Path) -> str:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+def _without_docstrings(tree: ast.Module) -> str:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -9,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from metabench_py.errors import ConvergenceError
 from metabench_py.irt.model import Floats
 
 GamSolver = Literal["native", "mgcv"]
@@ -124,8 +126,8 @@ def recover(
     name
         For messages.
     solver
-        Of an adaptive spline of one feature: ``native``, which takes mgcv's steps, or ``mgcv``.
-        All other splines are mgcv's.
+        Of adaptive splines: ``native``, which takes mgcv's steps, or ``mgcv``. Splines that are
+        not adaptive are mgcv's, and those that the native solver finds undetermined.
 
     Raises
     ------
@@ -137,8 +139,11 @@ def recover(
     if n < _ENOUGH_FOR_SPLINE * terms or distinct < _ENOUGH_FOR_SPLINE:
         return _line(features, score, others)
     adaptive = n >= ENOUGH_FOR_ADAPTIVE * terms
-    if adaptive and terms == 1 and solver == "native":
-        return _natively(features, score, others)
+    if adaptive and solver == "native":
+        if terms == 1:
+            return _natively(features, score, others)
+        with contextlib.suppress(ConvergenceError):
+            return _sum_natively(features, score, others, name)
     return _by_mgcv(features, score, others, name, adaptive=adaptive)
 
 
@@ -152,6 +157,24 @@ def _natively(
     return Recovery(
         fitted=fit.predict(column),
         predicted=tuple(fit.predict(other[feature]) for other in others),
+        curve="adaptive",
+        edf=fit.edf,
+        gcv=fit.gcv,
+    )
+
+
+def _sum_natively(
+    features: Mapping[str, Floats],
+    score: Floats,
+    others: Sequence[Mapping[str, Floats]],
+    name: str,
+) -> Recovery:
+    from metabench_py.gam.additive import fit_additive
+
+    fit = fit_additive(features, score, name=name)
+    return Recovery(
+        fitted=fit.fitted,
+        predicted=tuple(fit.gam.predict(other) for other in others),
         curve="adaptive",
         edf=fit.edf,
         gcv=fit.gcv,

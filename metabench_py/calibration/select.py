@@ -240,7 +240,10 @@ def prepare_selector(
     data: BenchmarkData, options: SelectOptions
 ) -> tuple[Selector, tuple[str, ...]]:
     """Draw the validation LLMs and leave out items that do not vary: the selector, and these."""
-    validation = sampling.partition(data.train_score, options.validation_share, options.seed)
+    # By R alone: the draw is caret's, which takes a second to load.
+    validation = sampling.partition(
+        data.train_score, options.validation_share, options.seed, by="base"
+    )
     learning = np.delete(data.train.values, validation, axis=0)
     varied = (learning == 1).any(axis=0) & (learning == 0).any(axis=0)
     dropped = tuple(data.train.items[i] for i in np.flatnonzero(~varied))

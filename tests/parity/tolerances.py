@@ -124,6 +124,15 @@ ADAPTIVE_GCV = Tolerance(
 GCV_EXCESS = Tolerance(
     "our GCV above mgcv's", 1e-9, "at both minima by the same arithmetic; 0 where ours is lower"
 )
+SUM_GCV = Tolerance("GCV of a sum", 1e-5, "mgcv's steps; both round where penalties are e^30")
+SUM_GCV_FLAT = Tolerance(
+    "GCV of a sum, flat", 3e-3, "the order of rows or terms moves the end of the search as much"
+)
+SUM_RMSE_FLAT = Tolerance("test RMSE of a sum, flat", 1e-2, "as its GCV")
+SUM_EDF = Tolerance("edf of a sum", 1e-3, "as its GCV")
+SUM_PREDICTED = Tolerance(
+    "score by a sum", 1e-4, "as its GCV; of LLMs beyond the training data too"
+)
 REORDERED = Tolerance(
     "RMSE beside mgcv's own changes", 2.0, "times what mgcv moves in six orders of the rows"
 )

@@ -90,7 +90,7 @@ def test_the_version_follows_imports_and_code_not_comments(
 
     def now() -> str:
         code.code_version.cache_clear()
-        code._imported.cache_clear()
+        code._read.cache_clear()
         return code.code_version(("metabench_py.calibration.one",))
 
     first = now()
@@ -100,7 +100,7 @@ def test_the_version_follows_imports_and_code_not_comments(
     two.write_text("def g():\n    return 2\n")
     assert now() != first
     code.code_version.cache_clear()
-    code._imported.cache_clear()
+    code._read.cache_clear()
 
 
 def test_the_version_of_a_stage_that_uses_r_has_the_scripts() -> None:
