@@ -16,6 +16,7 @@ from metabench_py.storage import atomic_path
 
 MISSING = -1
 _NAME_COLUMNS = ("name", "llm", "__index_level_0__")
+_WRITE_BUFFER = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,8 +136,15 @@ class ResponseMatrix:
                 path=str(path),
                 item="name",
             )
+        table = pa.Table.from_arrays(self._columns(), ["name", *self.items])
         with atomic_path(Path(path)) as temporary:
-            pq.write_table(pa.Table.from_arrays(self._columns(), ["name", *self.items]), temporary)
+            # Thousands of short columns: without a buffer each is several small writes.
+            with (
+                pa.OSFile(str(temporary), "wb") as file,
+                pa.BufferedOutputStream(file, _WRITE_BUFFER) as stream,
+            ):
+                # What 0 and 1 range over is known, and Parquet's own types are the columns'.
+                pq.write_table(table, stream, write_statistics=False, store_schema=False)
 
     def _columns(self) -> list[Any]:
         """Make Arrow's columns on the matrix's own bytes: `pa.array` would load pandas first."""

@@ -15,11 +15,16 @@ from metabench_py.responses import MISSING
 _PROMPT_COLUMNS = ("full_prompt", "example")
 
 
-def read_answers(path: Path, metric: str) -> NDArray[np.int8]:
+def read_answers(file: Path | memoryview, metric: str) -> NDArray[np.int8]:
     """Read one metric, whichever of the three schemas the file has.
 
     It is a column, a column called ``metrics.<metric>``, or a field of a struct ``metrics``.
     Only the metric's own column chunk is read.
+
+    Parameters
+    ----------
+    file
+        Where it is, or its content.
 
     Returns
     -------
@@ -35,9 +40,12 @@ def read_answers(path: Path, metric: str) -> NDArray[np.int8]:
     import pyarrow.parquet as pq
 
     try:
-        with pa.OSFile(str(path)) as stream, pq.ParquetFile(stream) as file:
-            column = metric_column(file.schema_arrow, metric)
-            table = file.read(columns=[column], use_threads=False)
+        with (
+            pa.OSFile(str(file)) if isinstance(file, Path) else pa.BufferReader(file) as stream,
+            pq.ParquetFile(stream) as parquet,
+        ):
+            column = metric_column(parquet.schema_arrow, metric)
+            table = parquet.read(columns=[column], use_threads=False)
         values = table.column(0).combine_chunks()
         if pa.types.is_struct(values.type):
             values = values.flatten()[0]

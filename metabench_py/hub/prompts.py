@@ -12,12 +12,13 @@ from typing import Any
 
 from metabench_py.benchmarks import Benchmark
 from metabench_py.errors import DownloadError, InputError, ResponseError
+from metabench_py.hub.answers import RefusedError
 from metabench_py.hub.details_file import read_prompts
 from metabench_py.hub.ledger import Ledger
 from metabench_py.hub.listing import Choice, Listing, choose_files
 from metabench_py.hub.pool import Progress, run_bounded
 from metabench_py.hub.sources import PARTS, Part, details_repository
-from metabench_py.hub.transport import HubClient, RefusedError
+from metabench_py.hub.transport import HubClient
 from metabench_py.storage import atomic_path
 
 FOLDER = "prompts"

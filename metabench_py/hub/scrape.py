@@ -11,6 +11,7 @@ from typing import Any
 
 from metabench_py.benchmarks import Benchmark
 from metabench_py.errors import DownloadError, InputError, ResponseError
+from metabench_py.hub.answers import RefusedError
 from metabench_py.hub.assemble import MatrixSummary, write_matrix
 from metabench_py.hub.details_file import read_answers
 from metabench_py.hub.ledger import FINAL, Ledger, ModelRow, PartRow
@@ -23,7 +24,7 @@ from metabench_py.hub.sources import (
     Part,
     details_repository,
 )
-from metabench_py.hub.transport import HubClient, Outage, RefusedError
+from metabench_py.hub.transport import HubClient, Outage
 
 LEDGER = "ledger.sqlite"
 SCRATCH = ".downloads"
@@ -187,6 +188,7 @@ def scrape_responses(
             raise
         finally:
             progress.stop()
+            client.rest()
             _sweep(scratch)
             scratch.rmdir()
     tally.matrices = write_matrices(folder, ledger, benchmarks, partial=partial)
@@ -321,8 +323,8 @@ class _Run:
             note=task.choice.note,
         )
         try:
-            path = self.client.fetch(listing.repository, listing.revision, file, local)
-            answers = read_answers(path, task.part.metric)
+            with self.client.body(listing.repository, listing.revision, file, local) as body:
+                answers = read_answers(body, task.part.metric)
         except RefusedError as error:
             if error.state == "gated":
                 with self.lock:
@@ -334,8 +336,6 @@ class _Run:
             return _without(row("invalid", error=f"{file.path}: {error}"))
         except DownloadError as error:
             return _without(row("failed", error=str(error)), error.facts["connection"])
-        finally:
-            local.unlink(missing_ok=True)
         return _Outcome(parts=(row("done", answers=answers),), n_done=1)
 
     def finish(self, outcomes: list[_Outcome]) -> list[_Fetch]:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from metabench_py.errors import DownloadError, InputError
 from metabench_py.hub import leaderboard, model_details
+from metabench_py.hub.answers import RefusedError
 from metabench_py.hub.ledger import FINAL, DocumentRow, Ledger
 from metabench_py.hub.listing import HubFile, Listing
 from metabench_py.hub.pool import Progress, run_bounded
-from metabench_py.hub.transport import HubClient, Outage, RefusedError
+from metabench_py.hub.transport import HubClient, Outage
 from metabench_py.storage import atomic_path
 
 if TYPE_CHECKING:

@@ -7,15 +7,14 @@ hash that the Hub's listing gives; a broken transfer goes on where it stopped.
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import mmap
 import os
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import IO, Any, Literal
+from typing import Any, Literal
 from urllib.parse import quote
 
 from metabench_py.errors import (
@@ -25,9 +24,9 @@ from metabench_py.errors import (
     MissingDependencyError,
     StorageError,
 )
+from metabench_py.hub.answers import hub_file, names_of, refusal_of
 from metabench_py.hub.listing import HubFile, Listing
 from metabench_py.hub.retry import (
-    DamagedBodyError,
     Gate,
     RetryRule,
     StoppedError,
@@ -37,17 +36,21 @@ from metabench_py.hub.retry import (
     status_of,
     with_retries,
 )
+from metabench_py.hub.transfer import (
+    IN_MEMORY,
+    Answer,
+    FileSink,
+    MemorySink,
+    Sink,
+    damage_of,
+    receive,
+    resume,
+)
 from metabench_py.hub.wire import Wire, chunks
 
 RepositoryKind = Literal["dataset", "model"]
 _CHUNK = 1 << 16
 INSTALL = "pip install 'metabench-py[hub]'"
-
-
-class RefusedError(MetabenchError):
-    """The Hub says no for good (facts: state = absent, gated or refused)."""
-
-    state: Literal["absent", "gated", "refused"]
 
 
 def require_client() -> ModuleType:
@@ -68,11 +71,12 @@ def require_client() -> ModuleType:
     return huggingface_hub
 
 
-@dataclass(frozen=True, eq=False)
-class _Answer:
-    status: int
-    headers: Any
-    chunks: Iterator[bytes]
+@dataclass(frozen=True)
+class _Folder:
+    """Where a repository's files of one commit are, and whether some may be here already."""
+
+    url: str
+    cached: bool
 
 
 class HubClient:
@@ -97,9 +101,9 @@ class HubClient:
         stop: threading.Event | None = None,
     ) -> None:
         hub = require_client()
-        from huggingface_hub import constants
+        from huggingface_hub import constants, file_download
 
-        self._hub = hub
+        self._hub, self._constants, self._file_download = hub, constants, file_download
         self.rule = rule or RetryRule()
         self.gate = Gate(stop)
         self.endpoint = (endpoint or os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip(
@@ -109,7 +113,9 @@ class HubClient:
         self._headers = hub.utils.build_hf_headers(token=token, library_name="metabench-py")
         self._offline = bool(constants.HF_HUB_OFFLINE)
         self._wire = Wire(self.rule.timeout)
-        self._folders: dict[tuple[str, str, str], str] = {}
+        # Memory of earlier bodies, as much as there were threads at a time.
+        self._spare: list[mmap.mmap] = []
+        self._folders: dict[tuple[str, str, str], _Folder] = {}
 
     @property
     def stop(self) -> threading.Event:
@@ -168,7 +174,7 @@ class HubClient:
                 repository, revision=revision, files_metadata=True, timeout=self.rule.timeout
             ),
         )
-        files = {f.path: f for f in map(_hub_file, info.siblings or [])}
+        files = {f.path: f for f in map(hub_file, info.siblings or [])}
         # One key of the card: `to_dict` would copy all of it deeply.
         configs = info.card_data.get("configs") if info.card_data is not None else None
         # A redirected repository answers under its new name.
@@ -214,25 +220,51 @@ class HubClient:
         RefusedError, DownloadError
             As for `listing`; a hash that stays wrong is a DownloadError.
         """
-        cached = self._hub.try_to_load_from_cache(
-            repository, file.path, repo_type=kind, revision=revision
-        )
-        if isinstance(cached, str) and not _damage(Path(cached), file):
-            return Path(cached)
-        url = self._folder(repository, revision, kind) + quote(file.path)
-        self._ask(url, lambda: self._transfer(url, file, scratch))
+        folder = self._folder(repository, revision, kind)
+        if folder.cached:
+            cached = self._hub.try_to_load_from_cache(
+                repository, file.path, repo_type=kind, revision=revision
+            )
+            if isinstance(cached, str) and not damage_of(Path(cached), file):
+                return Path(cached)
+        self._get(folder, file, FileSink(scratch))
         return scratch
 
-    def _folder(self, repository: str, revision: str, kind: RepositoryKind) -> str:
-        """Address of a repository's files, as the Hub's client gives it."""
-        key = (repository, revision, kind)
-        if key not in self._folders:
-            # The client checks every part of a name anew each time; once is enough.
-            url: str = self._hub.hf_hub_url(
-                repository, "x", repo_type=kind, revision=revision, endpoint=self.endpoint
-            )
-            self._folders[key] = url.removesuffix("x")
-        return self._folders[key]
+    @contextlib.contextmanager
+    def body(
+        self,
+        repository: str,
+        revision: str,
+        file: HubFile,
+        scratch: Path,
+        kind: RepositoryKind = "dataset",
+    ) -> Iterator[memoryview | Path]:
+        """Get one file as `fetch` does, but most by their content: the disk never sees them.
+
+        What is given is there in the block only; `scratch` is gone afterwards.
+        """
+        folder = self._folder(repository, revision, kind)
+        if folder.cached or file.size is None or file.size > IN_MEMORY:
+            try:
+                yield self.fetch(repository, revision, file, scratch, kind)
+            finally:
+                scratch.unlink(missing_ok=True)
+            return
+        try:
+            memory = self._spare.pop()
+        except IndexError:
+            # Not from the heap, which would keep it: `rest` gives it back to the system.
+            memory = mmap.mmap(-1, IN_MEMORY)
+        try:
+            sink = MemorySink(memory)
+            self._get(folder, file, sink)
+            yield sink.content()
+        finally:
+            self._spare.append(memory)
+
+    def rest(self) -> None:
+        """Give back the memory that bodies were kept in."""
+        self._spare.clear()
 
     def read(
         self,
@@ -243,53 +275,40 @@ class HubClient:
         kind: RepositoryKind = "dataset",
     ) -> bytes:
         """Content of a small file."""
-        path = self.fetch(repository, revision, file, scratch, kind)
-        try:
-            return path.read_bytes()
-        finally:
-            if path == scratch:
-                scratch.unlink(missing_ok=True)
+        with self.body(repository, revision, file, scratch, kind) as got:
+            return got.read_bytes() if isinstance(got, Path) else bytes(got)
 
-    def _transfer(self, url: str, file: HubFile, target: Path) -> None:
-        begun = target.stat().st_size if target.exists() else 0
+    def _folder(self, repository: str, revision: str, kind: RepositoryKind) -> _Folder:
+        # The client checks every part of a name anew each time; once a repository is enough.
+        key = (repository, revision, kind)
+        if key not in self._folders:
+            url: str = self._hub.hf_hub_url(
+                repository, "x", repo_type=kind, revision=revision, endpoint=self.endpoint
+            )
+            name = self._file_download.repo_folder_name(repo_id=repository, repo_type=kind)
+            cached = Path(self._constants.HF_HUB_CACHE, name).is_dir()
+            self._folders[key] = _Folder(url.removesuffix("x"), cached)
+        return self._folders[key]
+
+    def _get(self, folder: _Folder, file: HubFile, sink: Sink) -> None:
+        url = folder.url + quote(file.path)
+        self._ask(url, lambda: self._transfer(url, file, sink))
+
+    def _transfer(self, url: str, file: HubFile, sink: Sink) -> None:
         # Compressed transfer would make ranges and lengths count other bytes.
         headers = {**self._headers, "Accept-Encoding": "identity"}
-        if begun and file.size is not None and begun < file.size:
+        begun = resume(sink, file)
+        if begun:
             headers["Range"] = f"bytes={begun}-"
-        elif begun:
-            target.unlink()
-            begun = 0
         with self._stream(url, headers) as answer:
-            if answer.status != 206 or not _starts_at(answer.headers, begun):
-                begun = 0
-            since, got = time.monotonic(), 0
-            seen = _Seen(file)
-            with target.open("r+b" if begun else "wb") as stream:
-                if begun:
-                    seen.read(stream)
-                for chunk in answer.chunks:
-                    stream.write(chunk)
-                    seen.update(chunk)
-                    got += len(chunk)
-                    if self.stop.is_set():
-                        raise StoppedError
-                    seconds = time.monotonic() - since
-                    if seconds > self.rule.timeout and got / seconds < self.rule.slowest:
-                        raise DamagedBodyError(f"only {got / seconds:.0f} bytes a second come")
-        expected = answer.headers.get("Content-Length")
-        plain = "Content-Encoding" not in answer.headers
-        if plain and expected is not None and expected.isdigit() and got < int(expected):
-            raise DamagedBodyError(f"the connection broke, {int(expected) - got} bytes are missing")
-        if damage := seen.damage():
-            target.unlink()
-            raise DamagedBodyError(damage)
+            receive(answer, begun, sink, file, self.rule, self.stop)
 
     @contextlib.contextmanager
-    def _stream(self, url: str, headers: Mapping[str, str]) -> Iterator[_Answer]:
+    def _stream(self, url: str, headers: Mapping[str, str]) -> Iterator[Answer]:
         if not self._offline:
             with self._wire.get(url, headers) as direct:
                 if direct is not None:
-                    yield _Answer(direct.status, direct.headers, chunks(direct))
+                    yield Answer(direct.status, direct.headers, chunks(direct))
                     return
         session: Any = self._hub.utils.get_session()
         timeout = self.rule.timeout
@@ -303,13 +322,13 @@ class HubClient:
                 # As they come from the socket, where the server did as asked.
                 plain = response.headers.get("Content-Encoding", "identity") == "identity"
                 body = response.iter_raw() if plain else response.iter_bytes(_CHUNK)
-                yield _Answer(response.status_code, response.headers, body)
+                yield Answer(response.status_code, response.headers, body)
         else:
             # Clients before 1.0 stand on requests.
             with session.get(url, headers=headers, timeout=timeout, stream=True) as response:
                 self._hub.utils.hf_raise_for_status(response)
                 body = response.iter_content(_CHUNK)
-                yield _Answer(response.status_code, response.headers, body)
+                yield Answer(response.status_code, response.headers, body)
 
     def _ask(self, what: str, action: Any) -> Any:
         try:
@@ -317,7 +336,7 @@ class HubClient:
         except (StoppedError, MetabenchError):
             raise
         except Exception as error:
-            if status_of(error) == 401 and "RepositoryNotFoundError" not in _names(error):
+            if status_of(error) == 401 and "RepositoryNotFoundError" not in names_of(error):
                 raise InputError(
                     "The Hub refuses the token; log in again (hf auth login) or unset HF_TOKEN."
                 ) from error
@@ -325,7 +344,7 @@ class HubClient:
                 raise StorageError(
                     f"Cannot keep what comes from {what} ({error}); free some space and run again."
                 ) from error
-            refused = _refusal(what, error)
+            refused = refusal_of(what, error)
             if refused is None:
                 raise self._unreachable(error) from error
             raise refused from error
@@ -354,90 +373,3 @@ class Outage:
                 attempts=self._in_a_row,
                 connection=True,
             )
-
-
-def _refusal(what: str, error: Exception) -> RefusedError | None:
-    names = _names(error)
-    status = status_of(error)
-    if "GatedRepoError" in names or (status == 403 and "DisabledRepoError" not in names):
-        text = "the repository is gated; ask for access on its page and log in (hf auth login)"
-        return RefusedError(f"{what}: {text}.", url=what, state="gated")
-    if names & {"RepositoryNotFoundError", "RevisionNotFoundError", "EntryNotFoundError"}:
-        gone = "this revision" if "RevisionNotFoundError" in names else "it"
-        return RefusedError(
-            f"{what}: the Hub does not have {gone}, or not for us.", url=what, state="absent"
-        )
-    if "HFValidationError" in names:
-        return RefusedError(f"{what}: no repository can have this name.", url=what, state="absent")
-    if status is not None:
-        state = "absent" if status in (404, 410) else "refused"
-        return RefusedError(f"{what}: {reason(error)}.", url=what, state=state)
-    return None
-
-
-def _names(error: BaseException) -> set[str]:
-    # By name along the class tree: older clients keep these classes elsewhere.
-    return {kind.__name__ for kind in type(error).__mro__}
-
-
-def _hub_file(sibling: Any) -> HubFile:
-    lfs = sibling.lfs
-    if lfs is None:
-        return HubFile(sibling.rfilename, sibling.size, git_sha1=sibling.blob_id or "")
-    # A class since 0.22, a dictionary before.
-    digest, size = (
-        (lfs.get("sha256"), lfs.get("size")) if isinstance(lfs, dict) else (lfs.sha256, lfs.size)
-    )
-    return HubFile(sibling.rfilename, size, sha256=digest or "")
-
-
-class _Seen:
-    """Length and hash of what came so far, beside what the listing says.
-
-    Parameters
-    ----------
-    file
-        Of unknown length, it can be compared by its SHA-256 alone.
-    """
-
-    def __init__(self, file: HubFile) -> None:
-        self._file, self._size = file, 0
-        self._hash: Any = None
-        if file.sha256:
-            self._hash = hashlib.sha256()
-        elif file.git_sha1 and file.size is not None:
-            # Git's: over the length and the content.
-            self._hash = hashlib.sha1(b"blob %d\0" % file.size, usedforsecurity=False)
-
-    def update(self, chunk: bytes) -> None:
-        """Count and hash it."""
-        self._size += len(chunk)
-        if self._hash is not None:
-            self._hash.update(chunk)
-
-    def read(self, stream: IO[bytes]) -> None:
-        """Take all that is there."""
-        while chunk := stream.read(1 << 20):
-            self.update(chunk)
-
-    def damage(self) -> str:
-        """Say what is wrong; empty if nothing is."""
-        file = self._file
-        if file.size is not None and self._size != file.size:
-            return f"{self._size} bytes came in place of {file.size}"
-        if self._hash is not None and self._hash.hexdigest() != file.digest:
-            kind = "SHA-256" if file.sha256 else "git hash"
-            return f"another content than the Hub's listing says ({kind})"
-        return ""
-
-
-def _damage(path: Path, file: HubFile) -> str:
-    """Say what is wrong with a file; empty if nothing is."""
-    seen = _Seen(file)
-    with path.open("rb") as stream:
-        seen.read(stream)
-    return seen.damage()
-
-
-def _starts_at(headers: Any, begun: int) -> bool:
-    return str(headers.get("Content-Range", "")).startswith(f"bytes {begun}-")

@@ -1,16 +1,30 @@
 """`metabench-py scrape responses` beside a plain loop: models a second, and memory.
 
-Run: python tests/bench/bench_scrape.py [--models N] [--files full|tokens|small]
-A stand-in of the Hub runs in a process of its own and serves files of the real ones' shape: as
-many items as the benchmarks have, prompts with their few shots. ``tokens`` adds the column
-input_tokens as the leaderboard's logger wrote it: the tokens of each choice after its prompt.
-``small`` serves files of 20 items with short prompts, so that what a request costs is all there
-is. Latency is added to every answer: 0, and 20 ms as of a near server.
+Run: python tests/bench/bench_scrape.py [--models N] [--plain-models N]
+     [--files tokens|full|small] [--latency MS ...]
+
+A stand-in of the Hub runs in a process of its own and serves 62 files a model (57 MMLU subjects
+and the five other benchmarks). What is in them decides what a run costs:
+
+- ``tokens``, the default, is what a details data set on the Hub holds: as many items as the
+  benchmarks have, prompts with all their few shots (25 for ARC, 10 for HellaSwag, 5 for MMLU),
+  the metrics, and ``input_tokens``, in which the leaderboard's logger wrote out the tokens of
+  each choice after its prompt. That column is most of the 290 MB a model.
+- ``full`` is the same without tokens, as the logs of other tools.
+- ``small`` has 20 items a file and short prompts: what a request costs is all there is. No real
+  data set is like that.
+
+Six data sets are generated (two of each schema generation) and served under all names in turn;
+nothing in either way knows that. Latency is added to every answer: 0, and 20 ms as of a near
+server.
 
 The plain loops do for each file what the original's scraper does, without its pool of processes:
 ask for the card, download into the client's cache, read the whole file with pandas, append to a
 CSV. "original" downloads by snapshot_download, as it does, and "plain loop" by hf_hub_download,
-which costs less; the third asks for each card only once. All results are compared.
+which costs less; the third asks for each card only once. A loop costs the same for each model, so
+the loops get a few models only, and to be fair their imports are not counted (ours are). All
+results are compared. Memory is the peak resident set of the process, and of all its children
+together if it had any; a way that starts one is stopped.
 """
 
 from __future__ import annotations
@@ -37,8 +51,9 @@ PROMPT = {
 }  # fmt: skip
 CHARACTERS_A_TOKEN = 4.3
 CHOICES = {"arc": 4, "gsm8k": 1, "hellaswag": 4, "mmlu": 4, "truthfulqa": 5, "winogrande": 2}
-LATENCIES = (0.0, 0.02)
-FILES = ("full", "tokens", "small")
+LATENCIES_MS = (0.0, 20.0)
+FILES = ("tokens", "full", "small")
+DISTINCT = 6
 WAYS = ("scrape", "original", "plain loop", "plain loop, card once")
 
 
@@ -56,7 +71,7 @@ def token_column(n: int, benchmark: str, draw: Any) -> Any:
 
 
 def build(n_models: int, with_tokens: bool) -> Any:
-    """A hub of models with full-size files."""
+    """A hub of models with full-size files; every `DISTINCT`-th has the same."""
     import numpy as np
     from helpers.hub_content import Hub, Repo
     from helpers.hub_files import (
@@ -79,7 +94,11 @@ def build(n_models: int, with_tokens: bool) -> Any:
     hub = Hub()
     prompts: dict[str, list[str]] = {}
     tokens: dict[str, Any] = {}
-    for i, model in enumerate(model_names(n_models)):
+    names = model_names(n_models)
+    for i, model in enumerate(names):
+        if i >= DISTINCT:
+            hub.repos[details_repo(model)] = hub.repos[details_repo(names[i % DISTINCT])]
+            continue
         files, configs = {}, {}
         for benchmark in BENCHMARKS:
             parts = PARTS[benchmark]
@@ -125,7 +144,7 @@ def serve_forever(n_models: int, files: str) -> None:
     from helpers.hub_server import serve
 
     hub = build_small(n_models) if files == "small" else build(n_models, files == "tokens")
-    size = sum(len(c) for repo in hub.repos.values() for c in repo.files.values())
+    size = sum(len(c) for repo in hub.repos.values() for c in repo.files.values()) / n_models
     with serve(hub):
         about = {"address": hub.address, "megabytes": size / 1e6, "models": model_names(n_models)}
         print(json.dumps(about), flush=True)
@@ -147,13 +166,14 @@ def snapshot(repository: str, pattern: str) -> Path:
 
 
 def plain_loop(names: list[str], out: Path, way: str) -> None:
-    """The original's way, in one process."""
+    """The original's way, in one process; says how long it took."""
     import pandas as pd
     from huggingface_hub import HfApi, hf_hub_download
 
     from metabench_py.benchmarks import BENCHMARKS
     from metabench_py.hub.sources import PARTS, details_repository
 
+    start = time.perf_counter()
     for name in names:
         repository = details_repository(name, "open-llm-leaderboard-old")
         info = None
@@ -181,6 +201,7 @@ def plain_loop(names: list[str], out: Path, way: str) -> None:
                 frame = pd.DataFrame({"source": name, "item": items, "correct": answers})
                 target = out / f"{benchmark}.csv"
                 frame.to_csv(target, mode="a", index=False, header=not target.exists())
+    print(time.perf_counter() - start)
 
 
 @dataclass(frozen=True)
@@ -195,14 +216,23 @@ class Cost:
 def run(command: list[str], environment: dict[str, str]) -> Cost:
     """Run to the end and measure."""
     start = time.perf_counter()
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, env=environment, stdout=said, stderr=said)
-        _, status, usage = os.wait4(process.pid, 0)
+    with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(command, env=environment, stdout=said, stderr=errors)
+        done = 0
+        while not done:
+            if children := Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text():
+                process.kill()
+                raise SystemExit(f"{command}: has children ({children}), whose memory counts too")
+            time.sleep(0.02)
+            done, status, usage = os.wait4(process.pid, os.WNOHANG)
+        seconds = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        errors.seek(0)
         if process.returncode:
-            said.seek(0)
-            raise SystemExit(said.read().decode())
-    seconds = time.perf_counter() - start
+            raise SystemExit(errors.read().decode())
+        if "--plain" in command:
+            seconds = float(said.read())
     return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
@@ -217,12 +247,12 @@ def same(ours: Path, theirs: Path) -> None:
         matrix = ResponseMatrix.load(ours / f"{benchmark}.parquet")
         long = pd.read_csv(theirs / f"{benchmark}.csv", dtype={"item": str})
         wide = long.pivot(index="source", columns="item", values="correct")
-        wide = wide.loc[list(matrix.llms), list(matrix.items)]
-        if not (wide.to_numpy() == matrix.values).all():
+        wide = wide[list(matrix.items)]
+        if not (wide.to_numpy() == matrix.rows(wide.index).values).all():
             raise SystemExit(f"{benchmark}: the results differ")
 
 
-def main(n_models: int, files: str) -> None:
+def main(n_models: int, n_plain: int, files: str, latencies_ms: list[float]) -> None:
     """Measure all ways at all latencies; print a Markdown table."""
     server = subprocess.Popen(
         [sys.executable, str(HERE), "--models", str(n_models), "--serve", "--files", files],
@@ -234,18 +264,21 @@ def main(n_models: int, files: str) -> None:
     assert server.stdout is not None
     about = json.loads(server.stdout.readline())
     print(
-        f"{n_models} models x 62 files ({files}), {about['megabytes']:.0f} MB; "
-        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start\n"
+        f"{n_models} models x 62 files ({files}), {about['megabytes']:.0f} MB a model, {n_plain} "
+        f"for the loops; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start\n"
     )
-    print("| latency | way | s | CPU s | models/s | peak MB |\n|---|---|---|---|---|---|")
+    print(
+        "| latency | way | models | s | CPU s | models/s | peak MB |\n|---|---|---|---|---|---|---|"
+    )
     scratch = Path(tempfile.mkdtemp(prefix="bench-scrape-"))
-    names = scratch / "models.txt"
+    names, few = scratch / "models.txt", scratch / "few.txt"
     names.write_text("\n".join(about["models"]))
+    few.write_text("\n".join(about["models"][:n_plain]))
     try:
-        for latency in LATENCIES:
+        for latency in latencies_ms:
             costs = {}
             for way in WAYS:
-                server.stdin.write(f"{latency}\n")
+                server.stdin.write(f"{latency / 1000}\n")
                 server.stdin.flush()
                 server.stdout.readline()
                 out = scratch / str(WAYS.index(way))
@@ -262,11 +295,13 @@ def main(n_models: int, files: str) -> None:
                     arguments = ["-m", "metabench_py", "scrape", "responses"]
                     arguments += ["--models", str(names), "--out", str(out)]
                 else:
-                    arguments = [str(HERE), "--plain", str(names), str(out), "--way", way]
-                costs[way] = cost = run([sys.executable, *arguments], environment)
+                    arguments = [str(HERE), "--plain", str(few), str(out), "--way", way]
+                n = n_models if way == "scrape" else n_plain
+                cost = run([sys.executable, *arguments], environment)
+                costs[way] = (cost, n / cost.seconds, cost.cpu / n)
                 print(
-                    f"| {1000 * latency:.0f} ms | {way} | {cost.seconds:.1f} | {cost.cpu:.1f} | "
-                    f"{n_models / cost.seconds:.2f} | {cost.memory_mb:.0f} |",
+                    f"| {latency:.0f} ms | {way} | {n} | {cost.seconds:.1f} | "
+                    f"{cost.cpu:.1f} | {n / cost.seconds:.2f} | {cost.memory_mb:.0f} |",
                     flush=True,
                 )
                 if way != "scrape":
@@ -274,11 +309,11 @@ def main(n_models: int, files: str) -> None:
                     compare = [sys.executable, str(HERE), "--same", str(scratch / "0")]
                     subprocess.run([*compare, str(out)], check=True)
                     shutil.rmtree(out / "home")
-            ours = costs.pop("scrape")
-            for way, plain in costs.items():
+            ours, rate, cpu = costs.pop("scrape")
+            for way, (plain, plain_rate, plain_cpu) in costs.items():
                 print(
-                    f"| | scrape beside {way} | {plain.seconds / ours.seconds:.1f} x faster | "
-                    f"{plain.cpu / ours.cpu:.1f} x less | | "
+                    f"| | scrape beside {way} | | {rate / plain_rate:.1f} x faster | "
+                    f"{plain_cpu / cpu:.1f} x less | | "
                     f"{ours.memory_mb / plain.memory_mb:.2f} of its memory |",
                     flush=True,
                 )
@@ -290,8 +325,10 @@ def main(n_models: int, files: str) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("--models", type=int, default=6)
-    parser.add_argument("--files", choices=FILES, default="full")
+    parser.add_argument("--models", type=int, default=200)
+    parser.add_argument("--plain-models", type=int, default=4)
+    parser.add_argument("--files", choices=FILES, default="tokens")
+    parser.add_argument("--latency", type=float, nargs="*", default=LATENCIES_MS, metavar="MS")
     parser.add_argument("--serve", action="store_true")
     parser.add_argument("--plain", nargs=2, type=Path)
     parser.add_argument("--same", nargs=2, type=Path)
@@ -304,4 +341,5 @@ if __name__ == "__main__":
     elif given.plain:
         plain_loop(given.plain[0].read_text().split(), given.plain[1], given.way)
     else:
-        main(given.models, given.files)
+        n_plain = min(given.models, given.plain_models)
+        main(given.models, n_plain, given.files, given.latency)

@@ -20,6 +20,7 @@ from helpers.hub_files import ORG, Spec, generate
 from helpers.hub_server import serve
 
 from metabench_py.errors import DownloadError, InputError, StorageError
+from metabench_py.hub.answers import RefusedError
 from metabench_py.hub.listing import HubFile
 from metabench_py.hub.retry import (
     LONGEST_WAIT,
@@ -32,7 +33,7 @@ from metabench_py.hub.retry import (
     retry_after,
     with_retries,
 )
-from metabench_py.hub.transport import HubClient, RefusedError
+from metabench_py.hub.transport import HubClient
 
 QUICK = RetryRule(attempts=4, pause=0.01, timeout=1.0)
 STATUS_FAULTS = ("429", "500", "503", "reset")
@@ -152,6 +153,11 @@ class TestPredicate:
 
 
 class TestFetch:
+    @pytest.fixture(params=["memory", "disk"], autouse=True)
+    def _kept_in(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+        if request.param == "disk":
+            monkeypatch.setattr("metabench_py.hub.transport.IN_MEMORY", -1)
+
     def get(self, client: HubClient, tmp_path: Path, name: str = f"{ORG}/text") -> bytes:
         listing = client.listing(name)
         file = max(listing.files.values(), key=lambda f: f.size or 0)
@@ -205,6 +211,28 @@ class TestFetch:
             self.get(client, tmp_path)
         assert caught.value.facts["connection"] is False
         assert not (tmp_path / "part").exists()
+
+    def test_more_than_the_listing_says(self, hub: Hub, client: HubClient, tmp_path: Path) -> None:
+        listing = client.listing(f"{ORG}/text")
+        short = HubFile("notes/a b|c:d.json", 100, git_sha1="0" * 40)
+        with pytest.raises(DownloadError, match=r"bytes came in place of 100 \(4 of 4 tries\)"):
+            client.read(listing.repository, listing.revision, short, tmp_path / "part")
+        assert not (tmp_path / "part").exists()
+
+    def test_memory_is_used_again(self, hub: Hub, client: HubClient, tmp_path: Path) -> None:
+        contents = [b"a" * 3_000_000, b"b" * 10, b"", b"c" * 70_000]
+        for i, content in enumerate(contents):
+            hub.repos[f"{ORG}/text"].files[f"{i}.bin"] = content
+        hub.repos[f"{ORG}/again"] = Repo(hub.repos[f"{ORG}/text"].files)
+        listing = client.listing(f"{ORG}/again")
+        for _ in range(2):
+            for i, content in enumerate(contents):
+                at = (listing.repository, listing.revision, listing.files[f"{i}.bin"])
+                with client.body(*at, tmp_path / "part") as body:
+                    got = body.read_bytes() if isinstance(body, Path) else bytes(body)
+                assert got == content
+                assert not (tmp_path / "part").exists()
+            client.rest()
 
     def test_server_that_stays_broken(self, hub: Hub, client: HubClient, tmp_path: Path) -> None:
         hub.planned = {"/resolve/": ["503"] * 4}
