@@ -101,7 +101,7 @@ class Problem:
         # First column of each row of D that is not zero.
         self._first = np.repeat(1 + columns * np.arange(terms), rows)
         # n observations are not needed any more, only the triangular factor of [X y].
-        factor: Floats = np.linalg.qr(np.column_stack([design, y]), mode="r")
+        factor: Floats = np.asarray(np.linalg.qr(np.column_stack([design, y]), mode="r"))
         self._data = factor[: design.shape[1] + 1]
 
     def at(self, rho: Floats) -> Point:
@@ -119,7 +119,7 @@ class Problem:
         stacked = np.zeros((len(penalty) + len(self._data), q + 1))
         stacked[: len(penalty), :q] = np.sqrt(penalty[order])[:, None] * self.differences[order]
         stacked[len(penalty) :] = self._data
-        factor: Floats = np.linalg.qr(stacked, mode="r")
+        factor: Floats = np.asarray(np.linalg.qr(stacked, mode="r"))
         pivots = np.abs(np.diagonal(factor)[:q])
         if not pivots.min() > _SINGULAR * pivots.max():
             return nowhere
