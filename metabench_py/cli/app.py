@@ -19,6 +19,7 @@ from metabench_py.cli.evaluate import evaluate_command
 from metabench_py.cli.items import items_app
 from metabench_py.cli.jobs import jobs_app
 from metabench_py.cli.reconstruct import reconstruct_command
+from metabench_py.cli.report import report_command
 from metabench_py.cli.scrape import scrape_app
 from metabench_py.errors import MetabenchError
 
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 app.command("evaluate")(evaluate_command)
 app.command("reconstruct")(reconstruct_command)
+app.command("report")(report_command)
 app.command("doctor")(doctor_command)
 app.add_typer(bundle_app)
 app.add_typer(items_app)

@@ -108,7 +108,7 @@ def reconstruct_command(
     failures: list[tuple[str, MetabenchError]] = []
     one = everything is None and len(names) == 1
     # R takes seconds to load: it does so in its own process while we read bundle and logs.
-    with _r_worker(engine, second_stage) as worker:
+    with r_worker(engine, second_stage) as worker:
         from metabench_py.logs import find_all, find_model
         from metabench_py.reconstruction.api import LogReader, open_bundle
         from metabench_py.reconstruction.reconstructor import Reconstructor, may_use_r
@@ -137,7 +137,7 @@ def reconstruct_command(
         outcomes: Iterable[tuple[str, Reconstruction | MetabenchError]]
         if worker is not None and may_use_r(loaded, engine, second_stage):
             # A crash of R is then a message, and Ctrl-C ends R at once.
-            outcomes = worker.run(_run_all, found, reader, loaded, options)
+            outcomes = worker.run(run_all, found, reader, loaded, options)
         else:
             outcomes = list(_run(found, reader, Reconstructor(loaded, **options)))
     from metabench_py.cli.render import render
@@ -187,7 +187,7 @@ def split_arguments(arguments: list[str]) -> tuple[list[str], str | None, bool]:
     return rest, version, permuted
 
 
-def _r_worker(engine: EngineName, second_stage: str) -> AbstractContextManager[Worker | None]:
+def r_worker(engine: EngineName, second_stage: str) -> AbstractContextManager[Worker | None]:
     """Start R in a process of its own where this run may need it; looks on disk only."""
     from metabench_py import rbridge
     from metabench_py.rbridge.worker import Worker
@@ -220,7 +220,7 @@ def _format(as_json: bool, as_jsonl: bool, as_csv: bool, out: Path | None) -> Fo
     raise InputError(f"--out {out}: end its name in .json, .jsonl or .csv, or say --json or --csv.")
 
 
-def _run_all(
+def run_all(
     found: list[ModelLogs], reader: LogReader, bundle: Bundle, options: dict[str, Any]
 ) -> list[tuple[str, Reconstruction | MetabenchError]]:
     from metabench_py.reconstruction.reconstructor import Reconstructor

@@ -56,7 +56,7 @@ def plot_scores(results: Sequence[Reconstruction], bundle: Bundle, path: Path) -
     for row, target in enumerate(TARGETS):
         base = -float(row)
         if target in bundle.population:
-            ridge = _density(bundle.population[target], bundle.population_levels, x)
+            ridge = density(bundle.population[target], bundle.population_levels, x)
             axes.fill_between(x, base, base + 0.75 * ridge, color=_RIDGE, linewidth=0)
         axes.axhline(base, color=_RIDGE, linewidth=0.8)
         for i, result in enumerate(results):
@@ -116,7 +116,7 @@ def _title(axes: object, results: Sequence[Reconstruction]) -> None:
     )
 
 
-def _density(population: Floats, levels: Floats, x: Floats) -> Floats:
+def density(population: Floats, levels: Floats, x: Floats) -> Floats:
     """Smoothed density of the scores at `x`, scaled to a highest value of 1."""
     sample = np.interp(np.linspace(0.0, 1.0, 2001), levels, population)
     width = max(1.06 * float(sample.std()) * len(sample) ** -0.2, 0.6)
