@@ -7,6 +7,8 @@ STAMP := $(VENV)/.ready
 # One BLAS thread a process: the work is spread over processes.
 export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
+# Hundreds of processes start; without bytecode each would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test test-system parity bench lint setup clean
 
@@ -37,7 +39,7 @@ test: $(STAMP)
 test-system:
 	@PYTHON=$(PYTHON) sh tests/system/install-tools.sh .venv-system
 	METABENCH_SYSTEM_TESTS=1 METABENCH_REQUIRE_HARNESS=1 METABENCH_REQUIRE_CARET=1 METABENCH_REQUIRE_PSYCH=1 \
-	    .venv-system/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10 \
+	    .venv-system/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=10 \
 	    tests/system tests/bridge/test_sampling.py tests/bridge/test_dask.py tests/parity/test_split_parity.py \
 	    tests/parity/test_factor_parity.py
 
