@@ -43,7 +43,7 @@ class Point:
     parts
         exp(rho_j) v_j, shape (m, n_differences).
     root
-        G = D R^-1; P is GG'.
+        G' = (D R^-1)', shape (q, n_differences); P is GG'.
     """
 
     rho: Floats
@@ -98,11 +98,15 @@ class Problem:
             at = slice(t * rows, (t + 1) * rows)
             self.differences[at, 1 + t * columns : 1 + (t + 1) * columns] = block
             self.weights[t * len(weights) : (t + 1) * len(weights), at] = weights
-        # First column of each row of D that is not zero.
-        self._first = np.repeat(1 + columns * np.arange(terms), rows)
+        self._turned = np.ascontiguousarray(self.differences.T)
+        # How many rows of D begin in each column or before it.
+        first = np.repeat(1 + columns * np.arange(terms), rows)
+        self._begun = np.searchsorted(first, np.arange(1 + terms * columns), side="right")
         # n observations are not needed any more, only the triangular factor of [X y].
         factor: Floats = np.asarray(np.linalg.qr(np.column_stack([design, y]), mode="r"))
         self._data = factor[: design.shape[1] + 1]
+        self._stacked = np.zeros((terms * rows + len(self._data), design.shape[1] + 1))
+        self._stacked[terms * rows :] = self._data
 
     def at(self, rho: Floats) -> Point:
         """Fit."""
@@ -116,25 +120,24 @@ class Problem:
             return nowhere
         # The heaviest rows first, else they would wash out the digits of the light ones.
         order = np.argsort(-penalty, kind="stable")
-        stacked = np.zeros((len(penalty) + len(self._data), q + 1))
-        stacked[: len(penalty), :q] = np.sqrt(penalty[order])[:, None] * self.differences[order]
-        stacked[len(penalty) :] = self._data
-        factor: Floats = np.asarray(np.linalg.qr(stacked, mode="r"))
+        rows = self._stacked[: len(penalty), :q]
+        np.multiply(np.sqrt(penalty[order])[:, None], self.differences[order], out=rows)
+        factor: Floats = np.asarray(np.linalg.qr(self._stacked, mode="r"))
         pivots = np.abs(np.diagonal(factor)[:q])
         if not pivots.min() > _SINGULAR * pivots.max():
             return nowhere
         beta = _back(factor)
-        root = _divide(self.differences, factor, self._first)
+        root = _divide(self._turned, factor, self._begun)
         left = self._data[:, q] - self._data[:, :q] @ beta
         squares = float(left @ left)
-        edf = q - float(penalty @ (root**2).sum(axis=1))
+        edf = q - float(penalty @ np.einsum("ij,ij->j", root, root))
         gcv = self.n * squares / (self.n - edf) ** 2 if edf < self.n else np.inf
         return Point(rho, gcv, squares, edf, beta, parts, root)
 
     def derivatives(self, at: Point) -> tuple[Floats, Floats]:
         """First and second derivatives of GCV by `rho`; see `adaptive_core.derivatives`."""
         parts, penalty = at.parts, at.parts.sum(axis=0)
-        p = at.root @ at.root.T
+        p = at.root.T @ at.root
         q = p - (p * penalty) @ p
         forces = parts * (self.differences @ at.beta)
         pulls = forces @ p
@@ -223,14 +226,15 @@ def _back(factor: Floats) -> Floats:
 
 
 @njit(cache=True, nogil=True)
-def _divide(differences: Floats, factor: Floats, first: NDArray[np.int64]) -> Floats:
-    """D R^-1; row i of D is zero before column first[i]."""
+def _divide(differences: Floats, factor: Floats, begun: NDArray[np.int64]) -> Floats:
+    """Transpose of D R^-1 from that of D, whose column i is zero before begun[c] > i."""
     root = differences.copy()
-    q = root.shape[1]
-    for i in range(root.shape[0]):
-        for c in range(first[i], q):
-            value = root[i, c] / factor[c, c]
-            root[i, c] = value
-            for k in range(c + 1, q):
-                root[i, k] -= value * factor[c, k]
+    q = root.shape[0]
+    for c in range(q):
+        for i in range(begun[c]):
+            root[c, i] /= factor[c, c]
+        for k in range(c + 1, q):
+            value = factor[c, k]
+            for i in range(begun[c]):
+                root[k, i] -= value * root[c, i]
     return root

@@ -126,7 +126,7 @@ GCV_EXCESS = Tolerance(
 )
 SUM_GCV = Tolerance("GCV of a sum", 1e-5, "mgcv's steps; both round where penalties are e^30")
 SUM_GCV_FLAT = Tolerance(
-    "GCV of a sum, flat", 3e-3, "the order of rows or terms moves the end of the search as much"
+    "GCV of a sum, flat", 1e-2, "mgcv itself ended 4e-3 lower on another machine"
 )
 SUM_RMSE_FLAT = Tolerance("test RMSE of a sum, flat", 1e-2, "as its GCV")
 SUM_EDF = Tolerance("edf of a sum", 1e-3, "as its GCV")
