@@ -154,17 +154,21 @@ class ResponseMatrix:
         ends = np.cumsum([0, *map(len, names)], dtype=np.int32)
         text = (pa.py_buffer(ends), pa.py_buffer(b"".join(names)))
         answers = np.ascontiguousarray(self.values.T)
-        known = np.packbits(answers != MISSING, axis=1, bitorder="little")
-        whole = (answers != MISSING).all(axis=1)
+        known = answers != MISSING
+        whole = known.all(axis=1).tolist()
+        # Two buffers for all columns, each of which begins further on: an item has few bytes.
+        bits = pa.py_buffer(np.packbits(known, bitorder="little"))
+        data = pa.py_buffer(answers)
         return [
             pa.StringArray.from_buffers(self.n_llms, *text),
             *(
                 pa.Array.from_buffers(
                     pa.int8(),
                     self.n_llms,
-                    [None if full else pa.py_buffer(bits), pa.py_buffer(column)],
+                    [None if whole[item] else bits, data],
+                    offset=item * self.n_llms,
                 )
-                for column, bits, full in zip(answers, known, whole, strict=True)
+                for item in range(self.n_items)
             ),
         ]
 
