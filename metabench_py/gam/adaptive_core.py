@@ -144,22 +144,29 @@ def solve(data: Floats, penalty: Floats, factor: Floats, beta: Floats) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def root_of_covariance(factor: Floats, root: Floats) -> None:
-    """Fill G = D R^-1, shape (n_basis - 2, n_basis); P is GG'. Row i begins in column i."""
+    """Fill G', the transpose of G = D R^-1, shape (n_basis, n_basis - 2); P is GG'.
+
+    Column i of G' is zero above row i. All columns go side by side, so that loops vectorise.
+    """
     n = factor.shape[0]
-    for i in range(n - 2):
-        for c in range(i):
-            root[i, c] = 0.0
-        for c in range(i, n):
-            value = 0.0
-            if c == i or c == i + 2:
-                value = 1.0
-            elif c == i + 1:
-                value = -2.0
-            for k in range(1, min(BAND, c - i + 1)):
-                value -= factor[c - k, k] * root[i, c - k]
-            root[i, c] = value / factor[c, 0]
+    size = n - 2
+    for c in range(n):
+        for i in range(size):
+            root[c, i] = 0.0
+        if c < size:
+            root[c, c] = 1.0
+        if 1 <= c <= size:
+            root[c, c - 1] = -2.0
+        if c >= 2:
+            root[c, c - 2] = 1.0
+        for k in range(1, min(BAND, c + 1)):
+            upper = factor[c - k, k]
+            for i in range(min(c - k + 1, size)):
+                root[c, i] -= upper * root[c - k, i]
+        for i in range(min(c + 1, size)):
+            root[c, i] /= factor[c, 0]
 
 
 @njit(cache=True, nogil=True)
@@ -205,7 +212,7 @@ def derivatives(
     parts
         exp(rho_j) v_j, shape (n_penalties, n_basis - 2).
     root
-        `root_of_covariance`'s G.
+        `root_of_covariance`'s G'.
     n, squares, edf
         Observations, residual sum of squares, trace of the hat matrix.
     gradient, hessian
@@ -213,7 +220,7 @@ def derivatives(
     """
     m, size = parts.shape
     penalty = parts.sum(axis=0)
-    p = product(root, np.ascontiguousarray(root.T))
+    p = product(np.ascontiguousarray(root.T), root)
     # D H^-1 B H^-1 D', of which the stiff parts are as exact as GCV needs them.
     q = p - product(p * penalty, p)
     bent = np.empty(size)

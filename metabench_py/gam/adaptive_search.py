@@ -57,11 +57,12 @@ def score(
     root_of_covariance(factor, root)
     squares = within + residual_squares(start, rows, weight, mean, beta)
     edf = float(beta.size)
+    diagonal = np.zeros(size)
+    for c in range(beta.size):
+        for i in range(min(c + 1, size)):
+            diagonal[i] += root[c, i] * root[c, i]
     for i in range(size):
-        diagonal = 0.0
-        for c in range(i, beta.size):
-            diagonal += root[i, c] * root[i, c]
-        edf -= penalty[i] * diagonal
+        edf -= penalty[i] * diagonal[i]
     n = weight.sum()
     if not edf < n:
         return np.inf, squares, edf
@@ -112,7 +113,7 @@ def search(
     m, size = weights.shape
     n = weight.sum()
     parts, factor = np.empty((m, size)), np.empty((size + 2, 5))
-    root = np.empty((size, size + 2))
+    root = np.empty((size + 2, size))
     trial_parts, trial_factor, trial_root = parts.copy(), factor.copy(), root.copy()
     trial_beta, trial = beta.copy(), rho.copy()
     gradient, hessian, step = np.empty(m), np.empty((m, m)), np.empty(m)
@@ -188,7 +189,7 @@ def polish(
     m, size = weights.shape
     n = weight.sum()
     parts, factor = np.empty((m, size)), np.empty((size + 2, 5))
-    root = np.empty((size, size + 2))
+    root = np.empty((size + 2, size))
     trial, trial_beta, kept_parts, kept_root = rho.copy(), beta.copy(), parts.copy(), root.copy()
     gradient, hessian, step = np.empty(m), np.empty((m, m)), np.empty(m)
     best, squares, edf = score(

@@ -32,7 +32,7 @@ class Criterion:
         )
 
     def at(self, rho: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        parts, root, beta = np.empty((5, 38)), np.empty((38, 40)), np.empty(40)
+        parts, root, beta = np.empty((5, 38)), np.empty((40, 38)), np.empty(40)
         gcv, squares, edf = score(
             rho, self.weights, *self.fixed, parts, np.empty((40, 5)), root, beta
         )
