@@ -172,7 +172,7 @@ def test_a_damaged_log_is_one_clear_error(
 def test_evaluate_goes_from_a_model_to_scores_in_one_offline_container(
     containers: Containers, image: str, shared_data: Path, volume: Path
 ) -> None:
-    model = save_tiny_model(volume / "tiny-llama")
+    model = save_tiny_model(volume / "tiny-llama", shared_data / "items" / "B")
     options = ("--version", "B", "--items", "/items", "--device", "cpu", "--batch-size", "32")
     done = podman(
         containers,

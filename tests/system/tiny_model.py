@@ -1,28 +1,29 @@
-"""A real, if ignorant, language model: 0.1 million random weights and its own tokenizer."""
+"""A real, if ignorant, language model: under a million random weights and its own tokenizer."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-_TEXT = (
-    "Question: Natalia sold clips to 48 of her friends. How many clips did she sell altogether?",
-    "Answer: She sold 48 / 2 = 24 clips in May and 48 + 24 = 72 clips altogether. #### 72",
-    "The following are multiple choice questions (with answers) about the history of science.",
-    "Q: What happens if you crack your knuckles a lot? A. B. C. D. Nothing in particular happens.",
-)
 
-
-def save_tiny_model(folder: Path) -> Path:
+def save_tiny_model(folder: Path, items: Path) -> Path:
     """Write a Llama of two narrow layers that transformers loads from ``folder``.
 
-    The tokenizer is a byte-level BPE, so it takes any text; the weights come from a fixed seed.
+    The tokenizer is a byte-level BPE, so it takes any text, with the words of the prompts in the
+    Parquet files of ``items``, so that prompts are short; the weights come from a fixed seed.
     """
+    import pandas as pd
     import torch
     from tokenizers import ByteLevelBPETokenizer
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     bpe = ByteLevelBPETokenizer()
-    bpe.train_from_iterator(_TEXT, vocab_size=600, special_tokens=["<|end|>"])
+    texts: list[str] = []
+    for path in sorted(items.glob("*.parquet")):
+        table = pd.read_parquet(path)
+        texts += [
+            text for name in table if name.endswith("longprompt") for text in table[name].unique()
+        ]
+    bpe.train_from_iterator(texts, vocab_size=6000, special_tokens=["<|end|>"])
     PreTrainedTokenizerFast(
         tokenizer_object=bpe._tokenizer, eos_token="<|end|>", pad_token="<|end|>"
     ).save_pretrained(folder)
