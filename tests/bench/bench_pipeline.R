@@ -38,6 +38,15 @@ preprocess <- function() {
     saveRDS(m[, which(keep)], tempfile())
   }
 }
+split <- function() {
+  load("caret")
+  tables <- lapply(list.files(at("preprocess"), "-llms[.]csv$", full.names = TRUE), function(path) {
+    read.csv(path)[c("source", "score_pct")]
+  })
+  merged <- Reduce(function(a, b) merge(a, b, by = "source"), tables)
+  set.seed(1)
+  createDataPartition(rowMeans(merged[-1]), p = 0.1, list = FALSE)
+}
 random <- function(subsets) {
   load("mgcv")
   load("caret")
@@ -46,6 +55,7 @@ random <- function(subsets) {
   train <- !s$held
   m <- s$all[train, ]; score <- s$score[train]
   fold <- createFolds(score, 5, list = FALSE)
+  clock <- proc.time()
   for (k in seq_len(subsets)) {
     set.seed(k)
     pick <- sort(sample(ncol(m), 60))
@@ -56,6 +66,8 @@ random <- function(subsets) {
       sqrt(mean((d$y - predict(g, d))[fold == f]^2)); sqrt(mean((t$y - predict(g, t))^2))
     }
   }
+  # The loop's own seconds, to be scaled.
+  cat(sum((proc.time() - clock)[1:2]))
 }
 fit <- function(model) {
   load("mirt")
@@ -105,5 +117,5 @@ meta <- function() {
     predict(g, d)
   }
 }
-switch(step, preprocess = preprocess(), random = random(as.integer(a[5])), fit = fit(a[5]),
+switch(step, preprocess = preprocess(), split = split(), random = random(as.integer(a[5])), fit = fit(a[5]),
        select = select(), meta = meta())

@@ -76,14 +76,27 @@ def dask(workers: int, folder: Path) -> Iterator[Place]:
         yield Place(dask=cluster.scheduler_address)
 
 
-def measured(subsets: int) -> list[tuple[str, int, float, float]]:
-    """Way, workers, seconds with the start, seconds once more."""
+def measure_ways(subsets: int) -> None:
+    """Print a row a way as soon as it is measured: with the start, and once more."""
     data = simulated()
-    rows: list[tuple[str, int, float, float]] = []
+    print(
+        "| way | workers | s with start | GAMs/s | s once more | GAMs/s |\n"
+        "|---|---|---|---|---|---|",
+        flush=True,
+    )
+
+    def row(way: str, workers: int, cold: float, warm: float) -> None:
+        gams = subsets * FOLDS
+        print(
+            f"| {way} | {workers} | {cold:.1f} | {gams / cold:.0f} | {warm:.1f} | "
+            f"{gams / warm:.0f} |",
+            flush=True,
+        )
+
     # Compiled code is kept on disk from here on.
     judged(None, data, 8)
     seconds, wanted = judged(None, data, subsets)
-    rows.append(("this process", 1, seconds, seconds))
+    row("this process", 1, seconds, seconds)
 
     def note(way: str, workers: int, opened: Any) -> None:
         start = time.perf_counter()
@@ -93,7 +106,7 @@ def measured(subsets: int) -> list[tuple[str, int, float, float]]:
             warm, again = judged(executor, data, subsets)
         if not got == again == wanted:
             raise SystemExit(f"{way}, {workers} workers: the results differ")
-        rows.append((way, workers, cold, warm))
+        row(way, workers, cold, warm)
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -104,34 +117,24 @@ def measured(subsets: int) -> list[tuple[str, int, float, float]]:
             with dask(workers, folder) as place:
                 note("Dask, workers there", workers, open_executor(place, folder / "dask"))
         if reason := absent():
-            print(f"No Slurm here: {reason}\n")
-            return rows
+            print(f"\nNo Slurm here: {reason}")
+            return
         with running_slurm(folder / "slurm"):
             for workers in (1, 2):
                 place = Place(
                     workers=workers, slurm=PARTITION, slurm_time="01:00:00", slurm_memory="2G"
                 )
                 note("Slurm array", workers, open_executor(place, folder / "work"))
-    return rows
 
 
 def main(subsets: int, quick: bool) -> None:
     """Print Markdown tables."""
     print(
         f"{subsets} subsets x {FOLDS} folds, {LLMS} LLMs x {ITEMS} items, subsets of {PICKED}; "
-        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start\n"
+        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start\n",
+        flush=True,
     )
-    rows = measured(subsets)
-    print(
-        "| way | workers | s with start | GAMs/s | s once more | GAMs/s |\n"
-        "|---|---|---|---|---|---|"
-    )
-    for way, workers, cold, warm in rows:
-        gams = subsets * FOLDS
-        print(
-            f"| {way} | {workers} | {cold:.1f} | {gams / cold:.0f} | {warm:.1f} | "
-            f"{gams / warm:.0f} |"
-        )
+    measure_ways(subsets)
     print("\nAll results were the same, bit for bit.\n")
     if quick:
         return
