@@ -13,13 +13,14 @@ gam_formula <- function(response, predictors, basis, k) {
 }
 
 gam_fit <- function(data, response, predictors, basis = "ad", k = NULL, sp = NULL,
-                    method = NULL, bam = FALSE) {
+                    method = NULL, bam = FALSE, discrete = FALSE) {
   formula <- gam_formula(response, predictors, basis, k)
   data <- as.data.frame(data, optional = TRUE)[c(response, predictors)]
   options <- list(formula = formula, data = data)
   # NULL means mgcv's own default: GCV.Cp for gam, fREML for bam.
   if (!is.null(method)) options$method <- method
   if (!is.null(sp)) options$sp <- sp
+  if (bam && discrete) options$discrete <- TRUE
   fit <- do.call(if (bam) mgcv::bam else mgcv::gam, options, quote = TRUE)
   # do.call would put the data themselves into the call.
   fit$call <- call(if (bam) "bam" else "gam", formula = formula)
@@ -38,8 +39,10 @@ gam_describe <- function(fit) {
     scale = as.double(fit$sig2)[1L],
     sp = as.double(sp),
     n = length(fit$y),
+    # bam's own account of its search is no list.
     converged = isTRUE(fit$converged) &&
-      (is.null(fit$mgcv.conv$fully.converged) || isTRUE(fit$mgcv.conv$fully.converged)),
+      (!is.list(fit$mgcv.conv) || is.null(fit$mgcv.conv$fully.converged) ||
+         isTRUE(fit$mgcv.conv$fully.converged)),
     iterations = as.integer(if (is.list(fit$mgcv.conv)) fit$mgcv.conv$iter else fit$iter)[1L],
     version = as.character(utils::packageVersion("mgcv"))
   )

@@ -185,7 +185,8 @@ def compare_runs(
             )
     sizes = tuple(len(scorer.parameters[b].items) for b in BENCHMARKS)
     scores = {t: np.array([_clip(found[n].scored.scores[t][0]) for n in names]) for t in TARGETS}
-    sds = {t: scorer.error_sd(t, scores[t]) for t in TARGETS}
+    together = {b: np.stack([np.asarray(runs[n][b], np.int8) for n in names]) for b in BENCHMARKS}
+    sds = scorer.with_errors(together).sds
     shared = {
         t: _matrix([SHARED_PART * shared_error(a, b, sizes) for a, b in _pairs_of(found, t)], names)
         for t in TARGETS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -25,11 +25,15 @@ class Scored:
         By benchmark.
     scores
         By target, not clipped to 0-100.
+    sds
+        Standard deviation of the true scores around these, in points, by target; empty where
+        nobody asked (`Scorer.with_errors`).
     """
 
     theta: dict[Benchmark, Floats]
     se: dict[Benchmark, Floats]
     scores: dict[Target, Floats]
+    sds: dict[Target, Floats] = field(default_factory=dict)
 
 
 class Scorer(Protocol):
@@ -42,5 +46,5 @@ class Scorer(Protocol):
     def __call__(self, answers: Answers) -> Scored:
         """Score int8 answers, for each benchmark shape (n, n_items): 1, 0, -1 not answered."""
 
-    def error_sd(self, target: Target, scores: Floats) -> Floats:
-        """Give the standard deviation of true scores around such reconstructed ones, in points."""
+    def with_errors(self, answers: Answers) -> Scored:
+        """Score answers, and tell how far true scores stray from such reconstructed ones."""

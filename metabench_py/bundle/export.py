@@ -11,24 +11,25 @@ from typing import Any
 
 from metabench_py.bundle.folder import MANIFEST, open_folder
 from metabench_py.bundle.read import load_bundle
-from metabench_py.bundle.schema import Bundle
+from metabench_py.bundle.schema import SINGLE, Bundle
+from metabench_py.stack.model import Stack
 from metabench_py.storage import atomic_folder
 
 
 def export_tables(bundle: Bundle, out: Path, replace: bool = False) -> Path:
-    """Write ``items.csv``, ``errors.csv``, ``population.csv``, ``gam/*.json``, ``manifest.json``.
+    """Write the items, errors and population as CSV, the second stages and manifest as JSON.
 
     Numbers have all their digits. ``items.csv`` has the difficulty b = -d/a1 besides the
     easiness intercept d (empty where a1 is 0).
     """
     with atomic_folder(out, replace=replace) as folder:
-        (folder / "gam").mkdir()
         _csv(
             folder / "items.csv",
             ("benchmark", "item", "a1", "d", "g", "u", "b", "weight"),
             _items(bundle),
         )
-        _csv(folder / "errors.csv", ("target", "predicted", "error", "group"), _errors(bundle))
+        header = ("second_stage", "target", "predicted", "error", "scale", "group")
+        _csv(folder / "errors.csv", header, _errors(bundle))
         if bundle.population:
             _csv(
                 folder / "population.csv",
@@ -40,8 +41,14 @@ def export_tables(bundle: Bundle, out: Path, replace: bool = False) -> Path:
                 ),
             )
         for target, gam in bundle.gams.items():
-            text = json.dumps(gam.to_dict(), indent=1, allow_nan=False)
-            (folder / "gam" / f"{target}.json").write_text(text + "\n", encoding="utf-8")
+            _json(folder / "gam" / f"{target}.json", gam.to_dict())
+        for name, stage in bundle.stages.items():
+            if not isinstance(stage.model, dict):
+                _json(folder / f"{name}.json", _arrays(stage.model))
+        for benchmark, single in bundle.singles.items():
+            model = single.model
+            value = model[benchmark].to_dict() if isinstance(model, dict) else _arrays(model)
+            _json(folder / "single" / f"{benchmark}.json", value)
         text = json.dumps(bundle.manifest, indent=2, ensure_ascii=False)
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
     return out
@@ -71,10 +78,25 @@ def _items(bundle: Bundle) -> Iterable[tuple[Any, ...]]:
 
 
 def _errors(bundle: Bundle) -> Iterable[tuple[Any, ...]]:
-    for target, table in bundle.errors.items():
-        for i in range(table.error.size):
-            group = "" if table.group is None else int(table.group[i])
-            yield (target, float(table.predicted[i]), float(table.error[i]), group)
+    for name, stage in (
+        *bundle.stages.items(),
+        *((SINGLE, single) for single in bundle.singles.values()),
+    ):
+        for target, table in stage.errors.items():
+            for i in range(table.error.size):
+                scale = "" if table.scale is None else float(table.scale[i])
+                group = "" if table.group is None else int(table.group[i])
+                numbers = (float(table.predicted[i]), float(table.error[i]))
+                yield (name, target, *numbers, scale, group)
+
+
+def _arrays(stack: Stack) -> dict[str, Any]:
+    return {name: array.tolist() for name, array in stack.to_arrays().items()}
+
+
+def _json(path: Path, value: Any) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _csv(path: Path, header: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:

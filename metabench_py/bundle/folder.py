@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import orjson
 
 from metabench_py.benchmarks import BENCHMARKS, TARGETS
-from metabench_py.bundle.schema import SCHEMA_VERSION
+from metabench_py.bundle.schema import SCHEMA_VERSION, STAGE_FITS, STAGE_NAMES
 from metabench_py.errors import BundleError, StorageError
 
 MANIFEST = "manifest.json"
@@ -18,7 +18,8 @@ ITEMS = "items.parquet"
 ERRORS = "errors.parquet"
 POPULATION = "population.parquet"
 LICENCE = "LICENSE.md"
-REQUIRED = (ITEMS, ERRORS, *(f"gam/{t}.json" for t in TARGETS))
+STACK = "stack.npz"
+GAMS = tuple(f"gam/{t}.json" for t in TARGETS)
 
 _MANIFEST_LIMIT = 4 << 20
 _FILE_LIMIT = 256 << 20
@@ -117,7 +118,9 @@ def open_folder(path: Path) -> BundleFolder:
     for name, kind in _FIELDS.items():
         if not isinstance(manifest.get(name), kind):
             fail(path, MANIFEST, f"the field {name!r} is missing or of the wrong type")
+    _check_stages(path, manifest)
     _check_files(path, manifest["files"])
+    _check_present(path, manifest)
     for field, wanted in (("benchmarks", BENCHMARKS), ("targets", TARGETS)):
         _check_keys(path, field, manifest[field], wanted)
     return BundleFolder(path, manifest, hashlib.sha256(raw).hexdigest())
@@ -148,6 +151,59 @@ def _check_keys(path: Path, field: str, got: dict[str, Any], wanted: tuple[str, 
         fail(path, MANIFEST, f"{field!r}: the entry {bad[0]!r} is not an object")
 
 
+def single_file(benchmark: str, fit: str) -> str:
+    """Where the second stage of one benchmark alone lies."""
+    return f"single/{benchmark}.{'npz' if fit == 'stack' else 'json'}"
+
+
+def stages_of(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    """Give what a manifest says of its second stages, the default first."""
+    if manifest["schema"] == 1:
+        return [{"name": "gam", "fit": "gam"}]
+    stages: list[dict[str, Any]] = manifest["second_stages"]
+    return stages
+
+
+def singles_of(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Give what a manifest says of second stages of one benchmark alone."""
+    singles: dict[str, dict[str, Any]] = manifest.get("single_stages", {})
+    return singles if manifest["schema"] > 1 else {}
+
+
+def _check_stages(path: Path, manifest: dict[str, Any]) -> None:
+    if manifest["schema"] == 1:
+        return
+    stages, singles = manifest.get("second_stages"), manifest.get("single_stages")
+    if not isinstance(stages, list) or not stages or not isinstance(singles, dict):
+        fail(path, MANIFEST, "'second_stages' or 'single_stages' is missing or of the wrong type")
+    seen = set()
+    for stage in [*stages, *singles.values()]:
+        if (
+            not isinstance(stage, dict)
+            or stage.get("name") not in STAGE_NAMES
+            or stage.get("fit") not in STAGE_FITS
+            or (stage["name"] == "stack") != (stage["fit"] == "stack")
+        ):
+            fail(path, MANIFEST, "a second stage has no known 'name' and 'fit'")
+    for stage in stages:
+        if stage["name"] in seen:
+            fail(path, MANIFEST, f"two second stages {stage['name']!r}")
+        seen.add(stage["name"])
+    extra = [b for b in singles if b not in BENCHMARKS]
+    if extra:
+        fail(path, MANIFEST, f"'single_stages' has the unknown entry {extra[0]!r}")
+
+
+def _check_present(path: Path, manifest: dict[str, Any]) -> None:
+    needed = [ITEMS, ERRORS]
+    for stage in stages_of(manifest):
+        needed += [STACK] if stage["name"] == "stack" else GAMS
+    needed += [single_file(b, about["fit"]) for b, about in singles_of(manifest).items()]
+    absent = [name for name in needed if name not in manifest["files"]]
+    if absent:
+        fail(path, MANIFEST, f"{', '.join(absent)} not listed, but needed")
+
+
 def _check_files(path: Path, files: dict[str, Any]) -> None:
     root = path.resolve()
     allowed_gams = {f"gam/{t}.{kind}" for t in TARGETS for kind in ("json", "rds")}
@@ -173,6 +229,3 @@ def _check_files(path: Path, files: dict[str, Any]) -> None:
             fail(path, MANIFEST, f"the hash of {name!r} is not a SHA-256")
         if pure.parts[0] == "gam" and name not in allowed_gams:
             fail(path, MANIFEST, f"{name!r} belongs to no target ({', '.join(TARGETS)})")
-    absent = [name for name in REQUIRED if name not in files]
-    if absent:
-        fail(path, MANIFEST, f"{', '.join(absent)} not listed, but needed")

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
-from numpy.typing import NDArray
 
 from metabench_py.benchmarks import (
     BENCHMARKS,
@@ -20,22 +18,20 @@ from metabench_py.benchmarks import (
     Target,
 )
 from metabench_py.bundle.folder import (
-    ERRORS,
     ITEMS,
     MANIFEST,
     POPULATION,
     BundleFolder,
     fail,
     open_folder,
+    stages_of,
 )
-from metabench_py.bundle.schema import ERRORS_KINDS, BenchmarkModel, Bundle, ErrorTable
+from metabench_py.bundle.read_stages import read_stages
+from metabench_py.bundle.read_table import check_names, read_columns
+from metabench_py.bundle.schema import ERRORS_KINDS, BenchmarkModel, Bundle
 from metabench_py.bundle.trust import is_pinned
-from metabench_py.errors import BundleError, InputError
-from metabench_py.gam.features import feature_names
-from metabench_py.gam.portable import PortableGam
+from metabench_py.errors import BundleError, InputError, MetabenchError
 from metabench_py.irt.model import Floats, ItemParameters
-
-_ROW_LIMIT = 5_000_000
 
 
 def default_bundle_path() -> Path:
@@ -114,6 +110,22 @@ def _installed() -> list[str]:
     return sorted(p.name for p in home.iterdir() if (p / MANIFEST).is_file())
 
 
+def default_stage(path_or_name: str | Path | None, version: str | None = None) -> str | None:
+    """Name the second stage that a bundle takes by default, from its manifest alone.
+
+    None where there is no such bundle, or its manifest is damaged: `load_bundle` says so.
+    """
+    try:
+        if path_or_name is None and version is not None:
+            path = bundle_for_version(version)
+        else:
+            path = resolve_bundle(path_or_name)
+        name: str = stages_of(open_folder(path).manifest)[0]["name"]
+    except MetabenchError:
+        return None
+    return name
+
+
 def load_bundle(path_or_name: str | Path | None = None, trust: bool = False) -> Bundle:
     """Read a bundle and check the hash of every file.
 
@@ -138,15 +150,16 @@ def load_bundle(path_or_name: str | Path | None = None, trust: bool = False) -> 
     levels, population = _population(folder, contents.get(POPULATION))
     there: list[Target] = [t for t in TARGETS if f"gam/{t}.rds" in contents]
     pinned = [t for t in there if trust or is_pinned(folder.files[f"gam/{t}.rds"])]
+    stages, singles = read_stages(folder, contents)
     return Bundle(
         path=folder.path,
         name=manifest["name"],
         version=manifest["version"],
         sha256=folder.sha256,
         benchmarks=_benchmarks(folder, contents[ITEMS]),
-        gams={t: _gam(folder, t, contents[f"gam/{t}.json"]) for t in TARGETS},
+        stages=stages,
+        singles=singles,
         rds={t: folder.path / "gam" / f"{t}.rds" for t in pinned},
-        errors=_errors(folder, contents[ERRORS]),
         errors_kind=manifest["errors_kind"],
         population=population,
         population_levels=levels,
@@ -156,10 +169,12 @@ def load_bundle(path_or_name: str | Path | None = None, trust: bool = False) -> 
 
 
 def _benchmarks(folder: BundleFolder, content: bytes) -> dict[Benchmark, BenchmarkModel]:
-    table = _table(folder, ITEMS, content, ("benchmark", "item"), ("a1", "d", "g", "u", "weight"))
+    table = read_columns(
+        folder, ITEMS, content, ("benchmark", "item"), ("a1", "d", "g", "u", "weight")
+    )
     names: list[Any] = table["benchmark"]
     items: list[Any] = table["item"]
-    _check_names(folder, ITEMS, names, BENCHMARKS)
+    check_names(folder, ITEMS, names, BENCHMARKS)
     if not all(isinstance(item, str) and item for item in items):
         fail(folder.path, ITEMS, "an item id is empty")
     column = np.array(names, dtype=object)
@@ -206,27 +221,12 @@ def _benchmarks(folder: BundleFolder, content: bytes) -> dict[Benchmark, Benchma
     return models
 
 
-def _errors(folder: BundleFolder, content: bytes) -> dict[Target, ErrorTable]:
-    table = _table(folder, ERRORS, content, ("target",), ("predicted", "error"), ("group",))
-    names: list[Any] = table["target"]
-    _check_names(folder, ERRORS, names, TARGETS)
-    column = np.array(names, dtype=object)
-    errors: dict[Target, ErrorTable] = {}
-    for target in TARGETS:
-        rows = np.flatnonzero(column == target)
-        if not rows.size:
-            fail(folder.path, ERRORS, f"no errors of {target}")
-        group = table["group"][rows] if "group" in table else None
-        errors[target] = ErrorTable(table["predicted"][rows], table["error"][rows], group)
-    return errors
-
-
 def _population(folder: BundleFolder, content: bytes | None) -> tuple[Floats, dict[Target, Floats]]:
     if content is None:
         return np.empty(0), {}
-    table = _table(folder, POPULATION, content, ("target",), ("level", "score"))
+    table = read_columns(folder, POPULATION, content, ("target",), ("level", "score"))
     names: list[Any] = table["target"]
-    _check_names(folder, POPULATION, names, TARGETS)
+    check_names(folder, POPULATION, names, TARGETS)
     column = np.array(names, dtype=object)
     levels: Floats | None = None
     population: dict[Target, Floats] = {}
@@ -244,70 +244,3 @@ def _population(folder: BundleFolder, content: bytes | None) -> tuple[Floats, di
             fail(folder.path, POPULATION, f"the quantiles of {target} decrease")
         population[target] = score
     return (np.empty(0) if levels is None else levels), population
-
-
-def _gam(folder: BundleFolder, target: Target, content: bytes) -> PortableGam:
-    name = f"gam/{target}.json"
-    try:
-        gam = PortableGam.from_dict(orjson.loads(content))
-    except (InputError, orjson.JSONDecodeError) as error:
-        fail(folder.path, name, f"not a portable GAM ({error})")
-    if gam.target != target:
-        fail(folder.path, name, f"holds the fit of {gam.target!r}, not of {target!r}")
-    extra = [name for name in gam.features if name not in feature_names(target)]
-    if extra:
-        fail(folder.path, name, f"needs the feature {extra[0]!r}, which reconstruction has not")
-    return gam
-
-
-def _table(
-    folder: BundleFolder,
-    file: str,
-    content: bytes,
-    texts: tuple[str, ...],
-    numbers: tuple[str, ...],
-    whole: tuple[str, ...] = (),
-) -> dict[str, Any]:
-    """Columns of a Parquet file: lists of text, finite float64 arrays, optional int64 arrays."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        parquet = pq.ParquetFile(pa.BufferReader(content))
-        # A few kilobytes of Parquet can claim billions of rows.
-        if parquet.metadata.num_rows > _ROW_LIMIT:
-            fail(folder.path, file, f"more than {_ROW_LIMIT:,} rows")
-        table = parquet.read(columns=[*texts, *numbers, *whole], use_threads=False)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        fail(folder.path, file, f"not a readable Parquet file ({error})")
-    absent = [c for c in (*texts, *numbers) if c not in table.column_names]
-    if absent:
-        fail(folder.path, file, f"no column {absent[0]!r}")
-    columns: dict[str, Any] = {}
-    for name in texts:
-        if not pa.types.is_string(table.schema.field(name).type):
-            fail(folder.path, file, f"the column {name!r} is not text")
-        columns[name] = table.column(name).to_pylist()
-    for name in (*numbers, *(c for c in whole if c in table.column_names)):
-        kind = pa.float64() if name in numbers else pa.int64()
-        column = table.column(name)
-        if column.type != kind or column.null_count:
-            fail(folder.path, file, f"the column {name!r} is not {kind} or has empty cells")
-        values = _numbers(column, np.float64 if name in numbers else np.int64)
-        if name in numbers and not np.isfinite(values).all():
-            row = int(np.argmin(np.isfinite(values)))
-            fail(folder.path, file, f"row {row + 1}, column {name!r}: {values[row]} is not finite")
-        columns[name] = values
-    return columns
-
-
-def _numbers(column: Any, kind: type[np.float64 | np.int64]) -> NDArray[Any]:
-    """Copy of a column without empty cells (pyarrow's own conversion imports pandas: 0.5 s)."""
-    chunks = [np.frombuffer(c.buffers()[1], kind, len(c), 8 * c.offset) for c in column.chunks if c]
-    return np.concatenate(chunks) if chunks else np.empty(0, kind)
-
-
-def _check_names(folder: BundleFolder, file: str, names: list[Any], known: tuple[str, ...]) -> None:
-    unknown = sorted({str(n) for n in set(names) - set(known)})
-    if unknown:
-        fail(folder.path, file, f"unknown name {unknown[0]!r}; known are {', '.join(known)}")

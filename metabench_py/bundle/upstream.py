@@ -23,7 +23,7 @@ from metabench_py.benchmarks import (
 )
 from metabench_py.bundle.folder import MANIFEST
 from metabench_py.bundle.released import released_files
-from metabench_py.bundle.schema import BenchmarkModel, BundleDraft, ErrorTable
+from metabench_py.bundle.schema import BenchmarkModel, BundleDraft, ErrorTable, StoredStage
 from metabench_py.bundle.trust import Upstream, upstream_files, vouch_released
 from metabench_py.bundle.write import write_bundle
 from metabench_py.errors import BundleError, InputError, RError, StorageError
@@ -119,8 +119,13 @@ def import_upstream(
             licence=LICENCE,
             provenance=_provenance(version, upstream or upstream_files(), unpinned, second),
             benchmarks=first,
-            gams={t: s.gam for t, s in second.items()},
-            errors={t: s.errors for t, s in second.items()},
+            stages={
+                "gam": StoredStage(
+                    fit="gam",
+                    model={t: s.gam for t, s in second.items()},
+                    errors={t: s.errors for t, s in second.items()},
+                )
+            },
             errors_kind="test-set",
             rds=rds,
             population=population,

@@ -70,8 +70,17 @@ def verify_bundle(path: Path, trust: bool = False) -> Iterator[Check]:
         return
     items = ", ".join(f"{b} {len(m.parameters.items)}" for b, m in bundle.benchmarks.items())
     yield Check("items", True, items)
-    yield Check("second stage", True, f"{len(bundle.gams)} portable fits, all predict")
-    errors = sum(table.error.size for table in bundle.errors.values())
+    for name, stage in bundle.stages.items():
+        default = "the default" if stage is bundle.default else "on request"
+        if isinstance(stage.model, dict):
+            detail = f"{len(stage.model)} portable fits ({stage.fit}), all predict"
+        else:
+            detail = f"one model of plain arrays for {len(stage.model.targets)} targets"
+        yield Check(f"second stage {name}", True, f"{detail}; {default}")
+    if bundle.singles:
+        yield Check("benchmarks alone", True, ", ".join(bundle.singles))
+    stages = (*bundle.stages.values(), *bundle.singles.values())
+    errors = sum(table.error.size for stage in stages for table in stage.errors.values())
     yield Check("errors", True, f"{errors:,} {bundle.errors_kind}, all finite")
     if bundle.population:
         yield Check("population", True, f"{len(bundle.population)} targets")
@@ -81,5 +90,5 @@ def verify_bundle(path: Path, trust: bool = False) -> Iterator[Check]:
     elif bundle.rds:
         by = "the user" if trust else "the package's list"
         yield Check("R fits", True, f"{len(bundle.rds)} vouched for by {by}")
-    else:
+    elif bundle.gams:
         yield Check("R fits", True, "none in the bundle; predictions use the portable fits")

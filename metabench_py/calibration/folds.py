@@ -25,15 +25,24 @@ def organisation_numbers(names: Sequence[str]) -> NDArray[np.int64]:
 
 
 def organisation_folds(names: Sequence[str], k: int, seed: int) -> NDArray[np.int64]:
-    """Give each LLM a fold, the same for all of an organisation, folds about equally large.
+    """Give each LLM a fold, the same for all of an organisation; see `group_folds`."""
+    return group_folds(names, organisation_numbers(names), k, seed)
 
-    Organisations go, the largest first and equally large ones in random order, each to the fold
-    that is the smallest by then.
+
+def group_folds(
+    names: Sequence[str], groups: NDArray[np.int64], k: int, seed: int
+) -> NDArray[np.int64]:
+    """Give each LLM a fold, the same for all of a group, folds about equally large.
+
+    Groups go, the largest first and equally large ones in random order, each to the fold that is
+    the smallest by then.
 
     Parameters
     ----------
     names
         LLMs; their order does not matter.
+    groups
+        Whatever stays together (an organisation, near-duplicates, or both joined), shape (n,).
     k
         Number of folds, at least 3: nested out-of-fold prediction holds out two.
     seed
@@ -43,7 +52,13 @@ def organisation_folds(names: Sequence[str], k: int, seed: int) -> NDArray[np.in
     -------
     Fold of each LLM, 0 to k - 1, shape (n,).
     """
-    sizes = Counter(organisation(name) for name in names)
+    # A group is called by its first LLM, so that neither its number nor the order matters.
+    called: dict[int, tuple[str, str]] = {}
+    for name, group in zip(names, groups.tolist(), strict=True):
+        key = (organisation(name), name)
+        called[group] = min(called.get(group, key), key)
+    key_of = [called[group] for group in groups.tolist()]
+    sizes = Counter(key_of)
     if k < LEAST_FOLDS:
         raise InputError(f"{k} folds are too few; take {LEAST_FOLDS} or more.", folds=k)
     if len(sizes) < k:
@@ -54,10 +69,10 @@ def organisation_folds(names: Sequence[str], k: int, seed: int) -> NDArray[np.in
         )
     order = sorted(sizes)
     np.random.default_rng(seed).shuffle(order)
-    order.sort(key=lambda name: -sizes[name])
+    order.sort(key=lambda one: -sizes[one])
     load = [0] * k
-    fold: dict[str, int] = {}
-    for name in order:
-        fold[name] = load.index(min(load))
-        load[fold[name]] += sizes[name]
-    return np.array([fold[organisation(name)] for name in names], dtype=np.int64)
+    fold: dict[tuple[str, str], int] = {}
+    for key in order:
+        fold[key] = load.index(min(load))
+        load[fold[key]] += sizes[key]
+    return np.array([fold[one] for one in key_of], dtype=np.int64)

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from metabench_py.benchmarks import BENCHMARKS, TARGETS, Benchmark, EngineName, FitMode, Target
-from metabench_py.bundle.schema import BenchmarkModel, BundleDraft, ErrorTable
+from metabench_py.benchmarks import BENCHMARKS, TARGETS, Benchmark, EngineName, FitMode
+from metabench_py.bundle.schema import STAGE_FITS, BenchmarkModel, BundleDraft, StageFit
 from metabench_py.bundle.write import check_place, write_bundle
 from metabench_py.calibration.first_stage import (
     FirstStage,
@@ -21,24 +21,16 @@ from metabench_py.calibration.first_stage import (
     choose_engine,
     first_stage_tasks,
 )
-from metabench_py.calibration.folds import organisation_folds, organisation_numbers
+from metabench_py.calibration.folds import group_folds, organisation_numbers
 from metabench_py.calibration.inputs import CalibrationInputs, load_inputs
-from metabench_py.calibration.second_stage import (
-    Learners,
-    SecondStage,
-    error_tasks,
-    fit_tasks,
-    full_features,
-    linear_predictors,
-)
+from metabench_py.calibration.second_stage import Learners, linear_predictors
+from metabench_py.calibration.stages import Folds, Stages, StageWork
 from metabench_py.calibration.work import WorkFolder, digest
 from metabench_py.compute import LocalPool, Task, run_tasks
 from metabench_py.errors import InputError
 from metabench_py.gam.adaptive import LEAST_BASIS
-from metabench_py.gam.linear import LinearPredictor
-from metabench_py.gam.mgcv import GamOptions
-from metabench_py.irt.model import Floats
-from metabench_py.rbridge import locate, r_version, require_package
+from metabench_py.rbridge import has_package, locate, r_version, require_package
+from metabench_py.stack.near_duplicates import join_labels, near_duplicates
 
 POPULATION_LEVELS = np.linspace(0.0, 1.0, 201)
 # Names that this step is done, its running number, and how many there are.
@@ -53,17 +45,21 @@ class CalibrationOptions:
     ----------
     engine, mode
         Who fits the item parameters, and how.
+    second_stage
+        Second stages, the default first: ``stack``; ``gam``, the original's; ``fast-gam``, by
+        ``mgcv::bam``. None: stack and gam where R has mgcv, else stack.
     folds, seed
-        Organisation-grouped folds of the second stage.
+        Folds of the second stage, organisation-grouped ones and as many random ones.
     basis_size
-        Basis functions a term of the GAMs; None: mgcv's 40. Ten terms of 40 need many more
-        than 400 LLMs.
+        Basis functions a term of the GAMs; None: mgcv's 40, for the fast one 30. Ten terms of
+        40 need many more than 400 LLMs.
     workers
         Processes at a time.
     """
 
     engine: EngineName = "auto"
     mode: FitMode = "converged"
+    second_stage: tuple[StageFit, ...] | None = None
     folds: int = 10
     seed: int = 1
     basis_size: int | None = None
@@ -76,6 +72,33 @@ class CalibrationOptions:
                 "more.",
                 basis_size=self.basis_size,
             )
+        check_stages(self.second_stage)
+
+    @property
+    def stages(self) -> tuple[StageFit, ...]:
+        """Second stages to make; looks on disk for R where they were left open."""
+        if self.second_stage is not None:
+            return self.second_stage
+        return ("stack", "gam") if has_package("mgcv") else ("stack",)
+
+
+def check_stages(stages: tuple[str, ...] | None) -> None:
+    """Refuse second stages that are unknown, or two that a bundle would call alike."""
+    if stages is None:
+        return
+    unknown = [one for one in stages if one not in STAGE_FITS]
+    names = ["stack" if one == "stack" else "gam" for one in stages]
+    if unknown or not stages:
+        raise InputError(
+            f"Second stage {unknown[0] if unknown else ''!r}: choose {', '.join(STAGE_FITS)}.",
+            second_stage=list(stages),
+        )
+    if len(set(names)) < len(names):
+        raise InputError(
+            f"Second stages {', '.join(stages)}: a bundle holds one stack, and one of gam and "
+            "fast-gam.",
+            second_stage=list(stages),
+        )
 
 
 @dataclass(frozen=True)
@@ -130,16 +153,17 @@ def calibrate_bundle(
     if options.workers < 1:
         raise InputError(f"{options.workers} workers cannot work; take 1 or more.", workers=0)
     check_place(out, replace)
-    require_package("mgcv")
+    if set(options.stages) - {"stack"}:
+        require_package("mgcv")
     choose_engine(options.engine, options.mode)
-    fold = organisation_folds(inputs.llms, options.folds, options.seed)
+    folds = make_folds(inputs, options.folds, options.seed)
     folder = WorkFolder(work or out.parent / f".{out.name}.work")
     with contextlib.ExitStack() as opened:
         steps = _Steps(
-            6 + 7 + options.folds + 1,
-            executor or opened.enter_context(LocalPool(options.workers)),
-            progress,
+            executor or opened.enter_context(LocalPool(options.workers)), progress, total=6 + 1
         )
+        stages = StageWork(options.stages, folds, options.basis_size, options.seed, folder)
+        steps.total += stages.n_steps
         first: dict[Benchmark, FirstStage] = {}
         steps.run(first_stage_tasks(inputs, options.engine, options.mode, folder, first), 6)
         theta = abilities_of(first, inputs)
@@ -147,16 +171,13 @@ def calibrate_bundle(
             responses={b: inputs.responses[b].rows(inputs.llms).values for b in BENCHMARKS},
             theta={b: theta[b] for b in BENCHMARKS},
             scores=inputs.scores.of(inputs.llms),
-            fold=fold,
+            fold=folds.grouped,
+            groups=folds.groups,
         )
-        gam = GamOptions(k=options.basis_size)
-        second: dict[Target, SecondStage] = {}
-        steps.run(fit_tasks(full_features(learners), learners, gam, folder, second), 7)
-        predicted: dict[Target, Floats] = {}
-        steps.run(error_tasks(learners, second, gam, folder, predicted), options.folds)
+        models = _models(inputs, learners, first)
+        made = stages.make(learners, models, steps.run)
 
-    estimates = _Estimates(first, linear_predictors(learners), second, predicted)
-    draft = _draft(inputs, learners, estimates, description, options)
+    draft = _draft(inputs, models, folds, made, description, options)
     write_bundle(draft, out, replace)
     steps.say(f"bundle {out}")
     if work is None:
@@ -164,11 +185,27 @@ def calibrate_bundle(
     return out
 
 
+def make_folds(inputs: CalibrationInputs, k: int, seed: int) -> Folds:
+    """Both kinds of folds of the second stage's LLMs; near-duplicates stay together in each."""
+    scores = inputs.scores.of(inputs.llms)
+    clusters = near_duplicates(
+        [inputs.responses[b].rows(inputs.llms).values for b in BENCHMARKS],
+        np.column_stack([scores[b] for b in BENCHMARKS]),
+    )
+    groups = join_labels(organisation_numbers(inputs.llms), clusters)
+    return Folds(
+        grouped=group_folds(inputs.llms, groups, k, seed),
+        random=group_folds(inputs.llms, clusters, k, seed),
+        groups=groups,
+        clusters=clusters,
+    )
+
+
 @dataclass
 class _Steps:
-    total: int
     executor: Executor
     progress: Progress | None
+    total: int
     number: int = field(default=0)
 
     def run(self, tasks: list[Task], planned: int) -> None:
@@ -191,70 +228,73 @@ class _Steps:
             self.progress(what, self.number, self.total)
 
 
-@dataclass(frozen=True, eq=False)
-class _Estimates:
-    first: dict[Benchmark, FirstStage]
-    linear: dict[Benchmark, LinearPredictor]
-    second: dict[Target, SecondStage]
-    predicted: dict[Target, Floats]
+def _models(
+    inputs: CalibrationInputs, learners: Learners, first: Mapping[Benchmark, FirstStage]
+) -> dict[Benchmark, BenchmarkModel]:
+    linear = linear_predictors(learners)
+    return {
+        b: BenchmarkModel(
+            benchmark=b,
+            item_type=inputs.items[b].item_type,
+            score_method=inputs.items[b].score_method,
+            metric=inputs.items[b].metric,
+            parameters=first[b].parameters,
+            intercept=linear[b].intercept,
+            weights=linear[b].weights,
+            fit={**first[b].fit, "n_llms_linear": linear[b].n},
+        )
+        for b in BENCHMARKS
+    }
 
 
 def _draft(
     inputs: CalibrationInputs,
-    learners: Learners,
-    estimates: _Estimates,
+    models: dict[Benchmark, BenchmarkModel],
+    folds: Folds,
+    made: Stages,
     description: Description,
     options: CalibrationOptions,
 ) -> BundleDraft:
-    groups = organisation_numbers(inputs.llms)
+    scores = inputs.scores.of(inputs.llms)
     return BundleDraft(
         name=description.name,
         version=description.version,
         licence=description.licence,
         licence_text=description.licence_text,
-        provenance=_provenance(inputs, learners, estimates, description, options),
-        benchmarks={
-            b: BenchmarkModel(
-                benchmark=b,
-                item_type=inputs.items[b].item_type,
-                score_method=inputs.items[b].score_method,
-                metric=inputs.items[b].metric,
-                parameters=estimates.first[b].parameters,
-                intercept=estimates.linear[b].intercept,
-                weights=estimates.linear[b].weights,
-                fit={**estimates.first[b].fit, "n_llms_linear": estimates.linear[b].n},
-            )
-            for b in BENCHMARKS
-        },
-        gams={t: estimates.second[t].gam for t in TARGETS},
-        errors={
-            t: _error_table(estimates.predicted[t], learners.scores[t], groups) for t in TARGETS
-        },
+        provenance=_provenance(inputs, folds, description, options),
+        benchmarks=models,
+        stages=made.stored,
+        singles=made.singles,
         errors_kind="cross-validated",
-        rds={t: estimates.second[t].rds for t in TARGETS},
-        population={t: np.quantile(learners.scores[t], POPULATION_LEVELS) for t in TARGETS},
+        rds=made.rds,
+        population={t: np.quantile(scores[t], POPULATION_LEVELS) for t in TARGETS},
         population_levels=POPULATION_LEVELS,
     )
 
 
-def _error_table(predicted: Floats, score: Floats, groups: Any) -> ErrorTable:
-    # In order of the prediction, so that rows of two targets are not the same LLM by position.
-    order = np.argsort(predicted, kind="stable")
-    return ErrorTable(predicted[order], (predicted - score)[order], groups[order])
+_SECOND_STAGES: dict[StageFit, str] = {
+    "stack": "non-negative mixture of additive splines, Gaussian processes and boosted trees",
+    "gam": "mgcv::gam, a sum of s(., bs = 'ad')",
+    "fast-gam": "mgcv::bam(discrete = TRUE), a sum of s(., bs = 'ps')",
+}
 
 
 def _provenance(
     inputs: CalibrationInputs,
-    learners: Learners,
-    estimates: _Estimates,
+    folds: Folds,
     description: Description,
     options: CalibrationOptions,
 ) -> dict[str, Any]:
+    counts = np.bincount(folds.clusters)
+    uses_r = bool(set(options.stages) - {"stack"})
+    r = {"R": r_version(), "mgcv": locate.package_version("mgcv")} if uses_r else {}
     return {
         "source": description.source,
         "inputs_sha256": _fingerprint(inputs),
         "n_llms": len(inputs.llms),
         "n_organisations": len(np.unique(organisation_numbers(inputs.llms))),
+        "n_near_duplicates": int(counts[counts > 1].sum()),
+        "n_groups": len(np.unique(folds.groups)),
         "fit_mode": options.mode,
         "item_parameters": (
             "marginal maximum likelihood on all LLMs of each benchmark's matrix, "
@@ -264,18 +304,26 @@ def _provenance(
             "lm of the full score on the responses, on the LLMs with all six matrices and scores"
         ),
         "sub_score": "100 * right / number of items, in training and in use",
-        "second_stage": (
-            "mgcv::gam, a sum of s(., bs = 'ad'); trained on linear predictors from the other "
-            "folds, none of an LLM's own organisation"
-        ),
+        "second_stages": {
+            fit: f"{_SECOND_STAGES[fit]}; trained on linear predictors from the other folds, none "
+            "of an LLM's own group"
+            for fit in options.stages
+        },
         "errors": (
-            "Cross-validated: each LLM is predicted by linear models and GAMs that saw no LLM of "
-            "its organisation. The GAMs of the folds keep the smoothing parameters of the fit on "
-            "all LLMs; item parameters and abilities are those of the fit on all LLMs."
+            "Cross-validated: each LLM is predicted by linear models and second stages that saw no "
+            "LLM of its organisation and no near-duplicate. The GAMs of the folds keep the "
+            "smoothing parameters of the fit on all LLMs; the stack makes all its choices anew. "
+            "Item parameters and abilities are those of the fit on all LLMs."
         ),
-        "gams": {t: estimates.second[t].fit for t in TARGETS},
-        "software": {"R": r_version(), "mgcv": locate.package_version("mgcv")},
-        "options": {k: v for k, v in asdict(options).items() if k != "workers"},
+        "missing": (
+            "factors by which intervals widen where a share of the items was masked in held-out "
+            "LLMs, at random and in all benchmarks alike"
+        ),
+        "software": r,
+        "options": {
+            **{k: v for k, v in asdict(options).items() if k != "workers"},
+            "second_stage": list(options.stages),
+        },
         **({} if description.run is None else {"run": dict(description.run)}),
     }
 
@@ -339,7 +387,7 @@ def calibrate(
     InputError
         An input is not usable; the message names file, row and item.
     MissingDependencyError
-        R with mgcv is absent.
+        A GAM is asked for, and R with mgcv is absent.
     ConvergenceError, RError
         A fit gave no usable numbers.
     """

@@ -116,7 +116,8 @@ def run(
     if makes_bundle:
         # Before hours of work.
         config.description()
-        require_package("mgcv")
+        if set(config.bundle.stages) - {"stack"}:
+            require_package("mgcv")
     with locked(config.work):
         _check_out(config, replace)
         runner = StageRunner(config.work, executor, progress or Quiet())
@@ -248,7 +249,7 @@ def _bundle(config: RunConfig, matrices: Path, cleaned: Path, parted: Path, chos
             executor=room.executor,
         )
 
-    options = asdict(config.bundle)
+    options = {**asdict(config.bundle), "second_stage": list(config.bundle.stages)}
     del options["workers"]
     about = {**asdict(description), "run": dict(description.run or {})}
     inputs = {"matrices": matrices, "scores": scores, "split": split, "items": items}

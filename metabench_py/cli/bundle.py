@@ -162,19 +162,6 @@ def _text(summary: dict[str, Any]) -> str:
         )
     total = sum(about["n_items"] for about in summary["benchmarks"].values())
     rows.append(("all six", str(total), "", "", "", "", ""))
-    targets = [("target", "errors", "RMSE", "predicted from", "to", "R fit")]
-    for name, about in summary["targets"].items():
-        rds = "yes" if name in summary["rds"] else "no"
-        targets.append(
-            (
-                TITLES[name],
-                str(about.get("n_errors", "")),
-                _number(about.get("rmse"), 3),
-                _number(about.get("predicted_lower"), 1),
-                _number(about.get("predicted_upper"), 1),
-                "not vouched for" if name in summary["rds_untrusted"] else rds,
-            )
-        )
     lines = [
         f"{summary['name']}  (version {summary['version']}, schema {summary['schema']})",
         f"folder   {summary['path']}",
@@ -184,12 +171,71 @@ def _text(summary: dict[str, Any]) -> str:
         "",
         *_table(rows),
         "",
-        *_table(targets),
-        "",
+        *_stages(summary),
         "provenance",
         *_provenance(summary["provenance"]),
     ]
     return "\n".join(lines)
+
+
+def _stages(summary: dict[str, Any]) -> list[str]:
+    """Errors and intervals of every second stage, by both kinds of folds."""
+    from metabench_py.bundle.folder import stages_of
+
+    known = [
+        (stage["name"] + (", the default" if not number else ""), stage)
+        for number, stage in enumerate(stages_of(summary))
+    ]
+    lines = []
+    for name, stage in known:
+        fit = {"gam": "mgcv::gam", "fast-gam": "mgcv::bam"}.get(stage["fit"], stage["fit"])
+        lines += [f"second stage {name} ({fit})", *_table(_errors(stage, summary)), ""]
+    singles = summary.get("single_stages", {})
+    if singles:
+        head = _errors(next(iter(singles.values())), summary)[0]
+        rows = [
+            head,
+            *(row for one in singles.values() for row in _errors(one, summary, "alone")[1:]),
+        ]
+        lines += ["one benchmark alone", *_table(rows), ""]
+    return lines
+
+
+def _errors(
+    stage: dict[str, Any], summary: dict[str, Any], alone: str = ""
+) -> list[tuple[str, ...]]:
+    level = next((one.get("level") for one in stage.get("evaluation", {}).values()), 0.9)
+    rows: list[tuple[str, ...]] = [
+        (
+            "target", "folds", "LLMs", "RMSE", "MAE", f"{100 * level:g} % covers", "mean width",
+            "predicted from", "to", "R fit",
+        )
+    ]  # fmt: skip
+    has_gam = stage["name"] == "gam" and not alone
+    for target, about in stage.get("targets", summary["targets"]).items():
+        rds = ""
+        if has_gam:
+            rds = "yes" if target in summary["rds"] else "no"
+            rds = "not vouched for" if target in summary["rds_untrusted"] else rds
+        bounds = (
+            _number(about.get("predicted_lower"), 1),
+            _number(about.get("predicted_upper"), 1),
+        )
+        title = f"{TITLES[target]} {alone}".rstrip()
+        kinds = stage.get("evaluation", {})
+        if not kinds:
+            count, rmse = str(about.get("n_errors", "")), _number(about.get("rmse"), 3)
+            rows.append((title, "", count, rmse, "", "", "", *bounds, rds))
+        for kind, found in kinds.items():
+            one = found["targets"][target]
+            rows.append(
+                (
+                    title, kind, str(one["n"]), _number(one["rmse"], 3), _number(one["mae"], 3),
+                    f"{100 * one['coverage']:.1f} %", _number(one["width"], 2), *bounds, rds,
+                )
+            )  # fmt: skip
+            title, bounds, rds = "", ("", ""), ""
+    return rows
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:

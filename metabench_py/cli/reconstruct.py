@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from metabench_py.benchmarks import VERSIONS, EngineName
+from metabench_py.benchmarks import VERSIONS, Benchmark, EngineName
 from metabench_py.cli.options import BundleOfVersion, Engine, Json, Metrics, Trust
 from metabench_py.errors import InputError, MetabenchError
 
@@ -45,9 +45,11 @@ def reconstruct_command(
     trust: Trust = False,
     engine: Engine = "auto",
     second_stage: Annotated[
-        Literal["auto", "mgcv", "portable"],
+        Literal["auto", "stack", "gam", "mgcv", "portable"],
         typer.Option(
-            "--second-stage", help="Who predicts scores; portable is mgcv's fit without R."
+            "--second-stage",
+            help="Who predicts scores: the bundle's default, its stack, or its GAMs: by R's mgcv, "
+            "portable (the same fits without R), or gam (mgcv where R has it).",
         ),
     ] = "auto",
     interval: Annotated[
@@ -61,6 +63,10 @@ def reconstruct_command(
         float, typer.Option("--se-factor", help="Standard errors of --interval theta.")
     ] = 1.0,
     metric: Metrics = None,
+    only: Annotated[
+        Benchmark | None,
+        typer.Option("--only", help="Score one benchmark from its own log alone."),
+    ] = None,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Score although items lack an answer.")
     ] = False,
@@ -98,20 +104,24 @@ def reconstruct_command(
         from metabench_py.report.figures import check_plot
 
         check_plot(plot, len(names) if everything is None else None)
+        if only is not None:
+            raise InputError("--plot draws all six benchmarks; leave --only out.")
     options: dict[str, Any] = {
         "engine": engine,
         "second_stage": second_stage,
         "interval": interval,
         "level": level,
         "se_factor": se_factor,
+        "only": only,
     }
     failures: list[tuple[str, MetabenchError]] = []
     one = everything is None and len(names) == 1
     # R takes seconds to load: it does so in its own process while we read bundle and logs.
-    with r_worker(engine, second_stage) as worker:
+    with r_worker(engine, second_stage, only, bundle, version) as worker:
         from metabench_py.logs import find_all, find_model
         from metabench_py.reconstruction.api import LogReader, open_bundle
-        from metabench_py.reconstruction.reconstructor import Reconstructor, may_use_r
+        from metabench_py.reconstruction.choose import may_use_r
+        from metabench_py.reconstruction.reconstructor import Reconstructor
 
         loaded = open_bundle(bundle, version, trust)
         reader = LogReader(
@@ -120,6 +130,7 @@ def reconstruct_command(
             metrics=metric or (),
             allow_missing=allow_missing,
             time=run,
+            only=only,
         )
         found: list[ModelLogs] = []
         if everything is not None:
@@ -135,7 +146,7 @@ def reconstruct_command(
             # Before R is waited for: what is wrong with the logs is told at once.
             reader(found[0])
         outcomes: Iterable[tuple[str, Reconstruction | MetabenchError]]
-        if worker is not None and may_use_r(loaded, engine, second_stage):
+        if worker is not None and may_use_r(loaded, engine, second_stage, only):
             # A crash of R is then a message, and Ctrl-C ends R at once.
             outcomes = worker.run(run_all, found, reader, loaded, options)
         else:
@@ -187,16 +198,28 @@ def split_arguments(arguments: list[str]) -> tuple[list[str], str | None, bool]:
     return rest, version, permuted
 
 
-def r_worker(engine: EngineName, second_stage: str) -> AbstractContextManager[Worker | None]:
+def r_worker(
+    engine: EngineName,
+    second_stage: str,
+    only: Benchmark | None = None,
+    bundle: str | None = None,
+    version: str | None = None,
+) -> AbstractContextManager[Worker | None]:
     """Start R in a process of its own where this run may need it; looks on disk only."""
     from metabench_py import rbridge
+    from metabench_py.bundle.read import default_stage
     from metabench_py.rbridge.worker import Worker
 
     packages = []
     if engine == "mirt" or (engine == "auto" and rbridge.has_package("mirt")):
         packages.append("mirt")
-    wants = second_stage == "auto" and engine != "native" and rbridge.has_package("mgcv")
-    if second_stage == "mgcv" or wants:
+    wants = second_stage == "gam" or (second_stage == "auto" and engine != "native")
+    if second_stage == "mgcv" or (
+        wants
+        and only is None
+        and rbridge.has_package("mgcv")
+        and (second_stage == "gam" or default_stage(bundle, version) == "gam")
+    ):
         packages.append("mgcv")
     return Worker(packages) if packages else nullcontext()
 
@@ -223,6 +246,7 @@ def _format(as_json: bool, as_jsonl: bool, as_csv: bool, out: Path | None) -> Fo
 def run_all(
     found: list[ModelLogs], reader: LogReader, bundle: Bundle, options: dict[str, Any]
 ) -> list[tuple[str, Reconstruction | MetabenchError]]:
+    """Reconstruct all of them (a worker calls it)."""
     from metabench_py.reconstruction.reconstructor import Reconstructor
 
     return list(_run(found, reader, Reconstructor(bundle, **options)))

@@ -33,13 +33,13 @@ def _one(result: Reconstruction) -> str:
     n_items = sum(a.n_items for a in result.abilities.values())
     n_answered = sum(a.n_answered for a in result.abilities.values())
     answered = f"{n_items}" if n_answered == n_items else f"{n_answered} of {n_items}"
-    kind = result.scores["grand"]
+    kind = next(iter(result.scores.values()))
     head = _INTERVAL[kind.interval].format(level=100 * (kind.level or 0))
     ranked = any(s.percentile is not None for s in result.scores.values())
     rows = [("", "score", head, "percentile" if ranked else "", "theta", "se", "right")]
-    for target in TARGETS:
+    for target in (t for t in TARGETS if t in result.scores):
         score = result.scores[target]
-        rank = "" if score.percentile is None else f"{score.percentile:.1f}"
+        rank = _rank(score)
         row = (TITLES[target], f"{score.score:.1f}", _bounds(score), rank)
         if target == "grand":
             rows.append((*row, "", "", ""))
@@ -62,25 +62,35 @@ def _one(result: Reconstruction) -> str:
 def _made_by(result: Reconstruction) -> str:
     engine, software = result.engine, result.software
     irt = f"mirt {software['mirt']}" if engine["irt"] == "mirt" else "the native engine"
-    second = (
-        f"mgcv {software['mgcv']}"
-        if engine["second_stage"] == "mgcv"
-        else "portable splines of mgcv"
-    )
+    second = {
+        "mgcv": f"mgcv {software.get('mgcv', '')}",
+        "portable": "portable splines of mgcv",
+        "stack": "the stack",
+    }[engine["second_stage"]]
     r = f", R {software['R']}" if "R" in software else ""
     return f"Abilities by {irt}, scores by {second}{r}; bundle {result.bundle['name']}."
 
 
 def _many(results: Sequence[Reconstruction]) -> str:
-    rows = [("model", *(TITLES[t] for t in TARGETS), "grand interval")]
+    targets = [t for t in TARGETS if t in results[0].scores]
+    first = "grand" if targets[0] == "grand" else TITLES[targets[0]]
+    rows = [("model", *(TITLES[t] for t in targets), f"{first} interval")]
     for result in results:
-        scores = (f"{result.scores[t].score:.1f}" for t in TARGETS)
-        rows.append((result.model, *scores, _bounds(result.scores["grand"])))
+        scores = (f"{result.scores[t].score:.1f}" for t in targets)
+        rows.append((result.model, *scores, _bounds(result.scores[targets[0]])))
     return "\n".join(_columns(rows))
 
 
 def _bounds(score: Score) -> str:
     return f"{score.lower:5.1f} to {score.upper:5.1f}"
+
+
+def _rank(score: Score) -> str:
+    if score.percentile is None:
+        return ""
+    low, high = score.percentile_lower, score.percentile_upper
+    bounds = "" if low is None or high is None else f" ({low:.0f}-{high:.0f})"
+    return f"{score.percentile:.1f}{bounds}"
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -96,7 +106,10 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _csv(results: Sequence[Reconstruction]) -> str:
-    score_keys = ("score", "lower", "upper", "interval", "level", "percentile")
+    score_keys = (
+        "score", "lower", "upper", "interval", "level", "percentile", "percentile_lower",
+        "percentile_upper",
+    )  # fmt: skip
     ability_keys = (
         "theta", "se", "method", "n_items", "n_answered", "n_correct", "subscore",
         "linear_predictor",
@@ -106,7 +119,7 @@ def _csv(results: Sequence[Reconstruction]) -> str:
     writer.writerow(("model", "version", "permuted", "target", *score_keys, *ability_keys))
     for result in results:
         value = result.to_dict()
-        for target in TARGETS:
+        for target in result.scores:
             score = value["scores"][target]
             ability = value["abilities"][target] if target in BENCHMARKS else score
             writer.writerow(

@@ -207,7 +207,7 @@ def _from_models(
     from metabench_py.cli.reconstruct import r_worker, run_all
     from metabench_py.logs import find_model
     from metabench_py.reconstruction.api import LogReader
-    from metabench_py.reconstruction.reconstructor import may_use_r
+    from metabench_py.reconstruction.choose import may_use_r
     from metabench_py.report.run_values import ReportRun
 
     with r_worker(engine, "auto") as worker:

@@ -20,6 +20,11 @@ def feature_names(target: Target) -> tuple[str, ...]:
     return FEATURES_COMMON if target == "grand" else (*FEATURES_COMMON, "this.l", "this.s")
 
 
+def single_names(benchmark: Benchmark) -> tuple[str, ...]:
+    """Predictors of a benchmark's GAM where only this benchmark was run."""
+    return ("this.l", "this.s", benchmark)
+
+
 def join_features(
     theta: Mapping[Benchmark, ArrayLike],
     linear: Mapping[Benchmark, ArrayLike],
@@ -50,9 +55,31 @@ def join_features(
     return table
 
 
+def single_features(
+    benchmark: Benchmark, theta: ArrayLike, linear: ArrayLike, subscore: ArrayLike
+) -> dict[str, Floats]:
+    """Join one benchmark's ability, linear predictor and sub-score, shape (n,) each.
+
+    Returns
+    -------
+    ``arc``, ``arc.l`` and ``arc.s`` for ARC.
+    """
+    names = (benchmark, f"{benchmark}.l", f"{benchmark}.s")
+    return {
+        name: np.atleast_1d(np.asarray(values, dtype=np.float64))
+        for name, values in zip(names, (theta, linear, subscore), strict=True)
+    }
+
+
 def target_features(table: Mapping[str, Floats], target: Target) -> dict[str, Floats]:
-    """Take a target's predictors from a joined table, its own .l and .s as this.l and this.s."""
+    """Take a target's predictors from a joined table, its own .l and .s as this.l and this.s.
+
+    A table of one benchmark (`single_features`) gives those of `single_names`.
+    """
+    names = feature_names(target)
+    if "grand.l" not in table and target != "grand":
+        names = single_names(target)
     return {
         name: table[name.replace("this", target) if name.startswith("this.") else name]
-        for name in feature_names(target)
+        for name in names
     }

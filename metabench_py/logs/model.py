@@ -71,7 +71,7 @@ def read_model(
     allow_missing: bool = False,
     time: str | None = None,
 ) -> ModelResponses:
-    """Read the newest log of each benchmark, or those of the run at `time`.
+    """Read the newest log of each benchmark of `wanted`, or those of the run at `time`.
 
     Permuted runs take GSM8K, which has no permuted task, from the unpermuted log (the newest
     one, where the run at `time` has none).
@@ -87,7 +87,7 @@ def read_model(
     sources: dict[Benchmark, Source] = {}
     lacking: list[str] = []
     unverified: list[str] = []
-    for benchmark, log in _choose(found, version, permuted, time, flags).items():
+    for benchmark, log in _choose(found, tuple(wanted), version, permuted, time, flags).items():
         want = wanted[benchmark]
         read = read_log(log.path, benchmark, want.metric, want.items, want.lookup)
         values[benchmark] = read.values
@@ -133,6 +133,7 @@ def read_model(
 
 def _choose(
     found: ModelLogs,
+    benchmarks: tuple[Benchmark, ...],
     version: Version,
     permuted: bool,
     time: str | None,
@@ -147,7 +148,7 @@ def _choose(
             path=str(found.folder),
             line=None,
         )
-    for benchmark in BENCHMARKS:
+    for benchmark in benchmarks:
         shuffled = permuted and benchmark != "gsm8k"
         logs = sorted(
             (
@@ -163,8 +164,8 @@ def _choose(
         if logs:
             chosen[benchmark] = logs[-1]
             older += len(logs) - 1
-    if len(chosen) < len(BENCHMARKS):
-        _refuse_incomplete(found, version, permuted, set(chosen))
+    if len(chosen) < len(benchmarks):
+        _refuse_incomplete(found, benchmarks, version, permuted, set(chosen))
     times = {log.time for b, log in chosen.items() if not (permuted and b == "gsm8k")}
     if older:
         flags.append(("older-logs", f"{older} older logs were left aside; the newest count"))
@@ -176,14 +177,19 @@ def _choose(
 
 
 def _refuse_incomplete(
-    found: ModelLogs, version: Version, permuted: bool, chosen: set[Benchmark]
+    found: ModelLogs,
+    benchmarks: tuple[Benchmark, ...],
+    version: Version,
+    permuted: bool,
+    chosen: set[Benchmark],
 ) -> None:
-    absent = [b for b in BENCHMARKS if b not in chosen]
+    absent = [b for b in benchmarks if b not in chosen]
     group = (
         "metabench" + ("_secondary" if version == "B" else "") + ("_permute" if permuted else "")
     )
     there = sorted({(log.version, log.permuted) for log in found.logs})
-    if not chosen or (permuted and chosen == {"gsm8k"}):
+    of_kind = any((log.version, log.permuted) == (version, permuted) for log in found.logs)
+    if not of_kind and (not chosen or (permuted and chosen == {"gsm8k"})):
         kinds = ", ".join(f"version {v}{' permuted' if p else ''}" for v, p in there)
         raise LogError(
             f"{found.folder} has no logs of version {version}{' permuted' if permuted else ''}, "

@@ -83,6 +83,8 @@ class LogReader:
     ----------
     time
         Which run is read: the start of its logs' time stamp; the newest if left out.
+    only
+        Read this benchmark's log alone; None: all six.
     """
 
     def __init__(
@@ -93,16 +95,18 @@ class LogReader:
         metrics: Iterable[str] = (),
         allow_missing: bool = False,
         time: str | None = None,
+        only: Benchmark | None = None,
     ) -> None:
         self._version: Version = "B" if bundle.version == "B" else "A"
         self._time = time
         self._permuted = permuted
         self._allow_missing = allow_missing
         chosen = metrics_of(bundle, metrics)
+        read: tuple[Benchmark, ...] = BENCHMARKS if only is None else (only,)
         self._wanted = {
-            b: Wanted.of(b, bundle.benchmarks[b].parameters.items, chosen[b]) for b in BENCHMARKS
+            b: Wanted.of(b, bundle.benchmarks[b].parameters.items, chosen[b]) for b in read
         }
-        others = [b for b in BENCHMARKS if chosen[b] != bundle.benchmarks[b].metric]
+        others = [b for b in read if chosen[b] != bundle.benchmarks[b].metric]
         self._flags: tuple[tuple[str, str], ...] = tuple(
             (
                 "other-metric",
@@ -167,6 +171,7 @@ def reconstruct(
     trust: bool = False,
     metrics: Iterable[str] = (),
     allow_missing: bool = False,
+    only: Benchmark | None = None,
     **options: Any,
 ) -> Reconstruction:
     """Reconstruct one model's scores from its sample logs.
@@ -190,6 +195,8 @@ def reconstruct(
         Read other metrics than the bundle's: ``acc`` or ``arc=acc``.
     allow_missing
         Score although items lack an answer, with wider intervals.
+    only
+        Score this benchmark from its own log alone.
     **options
         engine, second_stage, interval, level, se_factor: see `Reconstructor`.
 
@@ -199,9 +206,11 @@ def reconstruct(
         Logs, bundle or options are not usable; its subclasses say which.
     """
     loaded = bundle if isinstance(bundle, Bundle) else open_bundle(bundle, version, trust)
-    reader = LogReader(loaded, permuted=permuted, metrics=metrics, allow_missing=allow_missing)
+    reader = LogReader(
+        loaded, permuted=permuted, metrics=metrics, allow_missing=allow_missing, only=only
+    )
     found = find_model(str(model), Path(results))
-    result = Reconstructor(loaded, **options)([reader(found)])[0]
+    result = Reconstructor(loaded, only=only, **options)([reader(found)])[0]
     if isinstance(result, MetabenchError):
         raise result
     return result

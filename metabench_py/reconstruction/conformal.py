@@ -1,4 +1,4 @@
-"""Prediction intervals from held-out errors: conformal, with a local width."""
+"""Prediction intervals from held-out errors: conformal, with a fitted scale and a local width."""
 
 from __future__ import annotations
 
@@ -26,12 +26,14 @@ LEAST_GAP = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class ConformalInterval:
-    """Intervals prediction ± q(level) * width(prediction).
+    """Intervals prediction ± q(level) * width(prediction) * scale.
 
-    Normalised split-conformal prediction (Papadopoulos, Gammerman & Vovk 2008; Lei et al.
-    2018): each held-out error is divided by a local width, and q is the finite-sample
-    quantile of these ratios. The width is the mean absolute error of the LLMs with the
-    nearest predictions, where an LLM's own error is left out of its own width.
+    Normalised cross-conformal prediction (Papadopoulos, Gammerman & Vovk 2008; Lei et al.
+    2018; Vovk 2015): each held-out error is divided by the scale that the second stage told for
+    this LLM beforehand (1 for one that tells none) and by a local width, and q is the
+    finite-sample quantile of these ratios. The width is the mean ratio of absolute error to
+    scale of the LLMs with the nearest predictions, where an LLM's own error is left out of its
+    own width.
 
     The errors must come from organisation-grouped folds. LLMs of one organisation resemble
     each other, and with their siblings in the fit errors would be too small for the LLM of
@@ -43,9 +45,10 @@ class ConformalInterval:
     anchors
         Predictions at which the width is known, ascending, shape (n_anchors,), score points.
     widths
-        Mean absolute error there, score points, shape (n_anchors,).
+        Mean absolute error by scale there, shape (n_anchors,); score points where the scale
+        is 1.
     ratios
-        Absolute error by local width, ascending, shape (n_llms,).
+        Absolute error by local width and scale, ascending, shape (n_llms,).
     """
 
     anchors: Floats
@@ -68,6 +71,11 @@ class ConformalInterval:
             raise InputError("Conformal intervals need held-out errors, one for each prediction.")
         if not (np.isfinite(predicted).all() and np.isfinite(absolute).all()):
             raise InputError("Conformal intervals need finite predictions and errors.")
+        if errors.scale is not None:
+            scale = np.asarray(errors.scale, dtype=np.float64)
+            if scale.shape != (n,) or not (np.isfinite(scale) & (scale > 0.0)).all():
+                raise InputError("Conformal intervals need a scale above 0, one an error.")
+            absolute = absolute / scale
         # Ties in the prediction are ordered by error, so that the rows' order does not matter.
         order = np.lexsort((absolute, predicted))
         predicted, absolute = predicted[order], absolute[order]
@@ -88,7 +96,9 @@ class ConformalInterval:
             own = np.maximum((window * own - capped) / (window - 1), floor)
         return cls(anchors, widths, np.sort(absolute / own))
 
-    def interval(self, predicted: ArrayLike, level: float = DEFAULT_LEVEL) -> tuple[Floats, Floats]:
+    def interval(
+        self, predicted: ArrayLike, level: float = DEFAULT_LEVEL, scale: ArrayLike = 1.0
+    ) -> tuple[Floats, Floats]:
         """Give lower and upper bounds, each of the shape of `predicted`, not clipped to 0-100.
 
         Parameters
@@ -99,6 +109,8 @@ class ConformalInterval:
             Share of LLMs whose true score is to lie inside, between 0 and 1. Where the
             errors are too few for it (fewer than level / (1 - level)), the widest ratio seen
             is taken.
+        scale
+            What the second stage tells for these LLMs.
 
         Raises
         ------
@@ -106,8 +118,15 @@ class ConformalInterval:
             `level` is not between 0 and 1.
         """
         centre = np.asarray(predicted, dtype=np.float64)
-        half = self.quantile(level) * np.interp(centre, self.anchors, self.widths)
+        half = self.quantile(level) * self.width(centre) * np.asarray(scale, dtype=np.float64)
         return centre - half, centre + half
+
+    def width(self, predicted: ArrayLike) -> Floats:
+        """Local width at these predictions, of their shape."""
+        width: Floats = np.interp(
+            np.asarray(predicted, dtype=np.float64), self.anchors, self.widths
+        )
+        return width
 
     def quantile(self, level: float) -> float:
         """Ratio of error to local width that a share `level` of new LLMs stays within."""

@@ -6,21 +6,20 @@ import platform
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from statistics import NormalDist
-from typing import Literal, get_args
 
 import numpy as np
 
 from metabench_py import __version__
-from metabench_py.benchmarks import BENCHMARKS, TARGETS, TITLES, EngineName, Target
+from metabench_py.benchmarks import BENCHMARKS, TITLES, Benchmark, EngineName, Target
 from metabench_py.bundle.schema import Bundle
-from metabench_py.errors import ConvergenceError, InputError, TrustError
-from metabench_py.gam.features import target_features
+from metabench_py.errors import ConvergenceError, InputError
 from metabench_py.irt.engine import Engine, get_engine
 from metabench_py.irt.model import Floats
 from metabench_py.logs.model import ModelResponses
+from metabench_py.reconstruction.choose import SecondStageName, choose_second_stage, open_stage
 from metabench_py.reconstruction.conformal import DEFAULT_LEVEL, ConformalInterval
 from metabench_py.reconstruction.intervals import local_rmse, percentile
-from metabench_py.reconstruction.missing import imputation_sd
+from metabench_py.reconstruction.missing import growth_factors, imputation_sd
 from metabench_py.reconstruction.result import (
     INTERVALS,
     Ability,
@@ -29,11 +28,9 @@ from metabench_py.reconstruction.result import (
     Reconstruction,
     Score,
 )
-from metabench_py.reconstruction.stages import FirstStage, Predictor, first_stage, second_stage
+from metabench_py.reconstruction.second_stage import SecondStage
+from metabench_py.reconstruction.stages import FirstStage, Responses, first_stage
 from metabench_py.responses import MISSING
-
-SecondStage = Literal["auto", "mgcv", "portable"]
-SECOND_STAGES: tuple[SecondStage, ...] = get_args(SecondStage)
 
 
 class Reconstructor:
@@ -46,9 +43,9 @@ class Reconstructor:
     engine
         Who estimates abilities: ``mirt``, ``native``, or ``auto`` (mirt where R has it).
     second_stage
-        Who predicts scores: ``mgcv``, ``portable`` (the same fit without R), or ``auto``:
-        portable with the native engine, else mgcv where R has it and the bundle's fits are
-        vouched for.
+        Who predicts scores: ``stack``; ``mgcv``; ``portable``, mgcv's fit without R; ``gam``,
+        mgcv where R has it and the bundle's fits are vouched for, else portable; or ``auto``,
+        the bundle's default (a GAM without R where the engine is native).
     interval
         ``conformal``; ``local-rmse``, the original's; ``theta``, the original's hidden option:
         the scores with every theta moved by `se_factor` standard errors down and up.
@@ -56,6 +53,8 @@ class Reconstructor:
         Share of LLMs that a conformal interval is to hold, between 0 and 1.
     se_factor
         For ``theta``.
+    only
+        Score this benchmark from its own answers alone; None: all six and the grand score.
 
     Raises
     ------
@@ -70,17 +69,14 @@ class Reconstructor:
         bundle: Bundle,
         *,
         engine: EngineName = "auto",
-        second_stage: SecondStage = "auto",
+        second_stage: SecondStageName = "auto",
         interval: Interval = "conformal",
         level: float = DEFAULT_LEVEL,
         se_factor: float = 1.0,
+        only: Benchmark | None = None,
     ) -> None:
         if interval not in INTERVALS:
             raise InputError(f"No interval {interval!r}; choose {', '.join(INTERVALS)}.")
-        if second_stage not in SECOND_STAGES:
-            raise InputError(
-                f"No second stage {second_stage!r}; choose {', '.join(SECOND_STAGES)}."
-            )
         if not 0.0 < level < 1.0:
             raise InputError(
                 f"The level of an interval lies between 0 and 1 (90 % is 0.9), not {level:g}.",
@@ -92,109 +88,104 @@ class Reconstructor:
         self.interval: Interval = interval
         self.level = level
         self.se_factor = se_factor
+        self.benchmarks: tuple[Benchmark, ...] = BENCHMARKS if only is None else (only,)
+        self._stored, self.second_stage = choose_second_stage(bundle, engine, second_stage, only)
         self.engine: Engine = get_engine(engine)
-        self.second_stage = _choose_second_stage(bundle, engine, second_stage)
-        self._predictors: Mapping[Target, Predictor] = (
-            _load_mgcv(bundle) if self.second_stage == "mgcv" else bundle.gams
-        )
+        self._second: SecondStage = open_stage(bundle, self._stored, self.second_stage)
+        self.targets: tuple[Target, ...] = self._second.targets
 
     def __call__(self, models: Sequence[ModelResponses]) -> list[Reconstruction | ConvergenceError]:
         """Reconstruct; an LLM that has no usable ability gives its error, the others go on."""
         if not models:
             return []
-        values = {b: np.stack([m.values[b] for m in models]) for b in BENCHMARKS}
+        values = {b: np.stack([m.values[b] for m in models]) for b in self.benchmarks}
         stage = first_stage(values, self.bundle.benchmarks, self.engine)
-        table = stage.features()
-        raw = second_stage(table, self._predictors)
-        widen = {t: np.zeros(len(models)) for t in TARGETS}
-        for row in range(len(models)):
-            if any((values[b][row] == MISSING).any() for b in BENCHMARKS):
-                sd = imputation_sd(
-                    values, stage, row, self.bundle.benchmarks, self.engine, self._predictors
-                )
-                for target in TARGETS:
-                    widen[target][row] = sd[target]
-        scores = self._scores(raw, stage, widen)
-        outside = self._outside(table)
+        raw = self._second.predict(stage)
+        scores = self._scores(raw, values, stage)
+        outside = self._second.outside(stage)
         results: list[Reconstruction | ConvergenceError] = []
         for row, model in enumerate(models):
-            if all(np.isfinite(raw[t][row]) for t in TARGETS):
-                results.append(self._result(model, row, stage, table, scores, outside[row]))
+            if all(np.isfinite(raw[t][row]) for t in self.targets):
+                results.append(self._result(model, row, stage, scores, outside[row]))
             else:
                 results.append(_no_ability(model.model, stage, row))
         return results
 
     @cached_property
     def _conformal(self) -> dict[Target, ConformalInterval]:
-        return {t: ConformalInterval.from_errors(self.bundle.errors[t]) for t in TARGETS}
+        return {t: ConformalInterval.from_errors(self._stored.errors[t]) for t in self.targets}
 
     def _scores(
-        self, raw: Mapping[Target, Floats], stage: FirstStage, widen: Mapping[Target, Floats]
+        self, raw: Mapping[Target, Floats], values: Responses, stage: FirstStage
     ) -> dict[Target, list[Score]]:
-        moved: list[dict[Target, Floats]] = []
-        if self.interval == "theta":
-            for shift in (-self.se_factor, self.se_factor):
-                moved.append(second_stage(stage.features(shift), self._predictors))
+        clipped = {t: np.clip(raw[t], 0.0, 100.0) for t in self.targets}
+        bounds = (
+            self._moved(stage) if self.interval == "theta" else self._around(clipped, values, stage)
+        )
         level = self.level if self.interval == "conformal" else None
         scores: dict[Target, list[Score]] = {}
-        for target in TARGETS:
-            score = np.clip(raw[target], 0.0, 100.0)
-            if self.interval == "theta":
-                # A falling curve turns the two around; the original leaves them so.
-                lower = np.minimum(moved[0][target], moved[1][target])
-                upper = np.maximum(moved[0][target], moved[1][target])
-            else:
-                half, deviations = self._half_width(target, score)
-                half = np.hypot(half, deviations * widen[target])
-                lower, upper = score - half, score + half
-            lower, upper = np.clip(lower, 0.0, 100.0), np.clip(upper, 0.0, 100.0)
-            population = self.bundle.population.get(target)
-            rank = (
-                None
-                if population is None
-                else percentile(population, self.bundle.population_levels, score)
-            )
-            scores[target] = [
-                Score(
-                    float(score[row]),
-                    float(lower[row]),
-                    float(upper[row]),
-                    self.interval,
-                    level,
-                    None if rank is None else float(rank[row]),
-                )
-                for row in range(len(score))
-            ]
+        for target in self.targets:
+            numbers = [clipped[target], *(np.clip(b, 0.0, 100.0) for b in bounds[target])]
+            ranks = [self._percentile(target, column) for column in numbers]
+            scores[target] = [self._score(level, numbers, ranks, row) for row in range(stage.n)]
         return scores
 
-    def _half_width(self, target: Target, score: Floats) -> tuple[Floats, float]:
-        """Half the interval's width, and how many standard deviations it is meant to hold."""
-        errors = self.bundle.errors[target]
-        if self.interval == "local-rmse":
-            return local_rmse(errors, score), 1.0
-        _, upper = self._conformal[target].interval(score, self.level)
-        return upper - score, NormalDist().inv_cdf(0.5 + self.level / 2.0)
+    def _score(
+        self, level: float | None, numbers: list[Floats], ranks: list[Floats | None], row: int
+    ) -> Score:
+        score, lower, upper = (float(column[row]) for column in numbers)
+        rank, low, high = (None if r is None else float(r[row]) for r in ranks)
+        return Score(score, lower, upper, self.interval, level, rank, low, high)
 
-    def _outside(self, table: Mapping[str, Floats]) -> list[list[str]]:
-        """Features of each LLM beyond what any calibration LLM had."""
-        n = len(next(iter(table.values())))
-        outside: list[list[str]] = [[] for _ in range(n)]
-        for target in TARGETS:
-            features = target_features(table, target)
-            for term in self.bundle.gams[target].terms:
-                name = term.feature.replace("this", target)
-                column = features[term.feature]
-                for row in np.flatnonzero((column < term.lower) | (column > term.upper)):
-                    if name not in outside[row]:
-                        outside[row].append(name)
-        return outside
+    def _percentile(self, target: Target, score: Floats) -> Floats | None:
+        population = self.bundle.population.get(target)
+        if population is None:
+            return None
+        return percentile(population, self.bundle.population_levels, score)
+
+    def _moved(self, stage: FirstStage) -> dict[Target, tuple[Floats, Floats]]:
+        """Scores with every theta moved down and up; the original's interval."""
+        down, up = (self._second.predict(stage, s) for s in (-self.se_factor, self.se_factor))
+        # A falling curve turns the two around; the original leaves them so.
+        return {t: (np.minimum(down[t], up[t]), np.maximum(down[t], up[t])) for t in self.targets}
+
+    def _around(
+        self, scores: Mapping[Target, Floats], values: Responses, stage: FirstStage
+    ) -> dict[Target, tuple[Floats, Floats]]:
+        """Score less and plus half a width, larger where answers are missing."""
+        half, deviations = self._half_widths(scores, stage)
+        growth = self._stored.growth
+        if growth is not None:
+            factors = growth_factors(growth, stage)
+            half = {t: half[t] * factors[t] for t in self.targets}
+        else:
+            for row in range(stage.n):
+                if any((values[b][row] == MISSING).any() for b in self.benchmarks):
+                    models = self.bundle.benchmarks
+                    sd = imputation_sd(values, stage, row, models, self.engine, self._second)
+                    for target in self.targets:
+                        half[target][row] = np.hypot(half[target][row], deviations * sd[target])
+        return {t: (scores[t] - half[t], scores[t] + half[t]) for t in self.targets}
+
+    def _half_widths(
+        self, scores: Mapping[Target, Floats], stage: FirstStage
+    ) -> tuple[dict[Target, Floats], float]:
+        """Half the intervals' widths, and how many standard deviations they are meant to hold."""
+        if self.interval == "local-rmse":
+            return {t: local_rmse(self._stored.errors[t], scores[t]) for t in self.targets}, 1.0
+        scale = self._second.scale(stage)
+        half: dict[Target, Floats] = {}
+        for target in self.targets:
+            conformal, score = self._conformal[target], scores[target]
+            _, upper = conformal.interval(score, self.level, scale[target])
+            half[target] = upper - score
+        return half, NormalDist().inv_cdf(0.5 + self.level / 2.0)
 
     def _result(
         self,
         model: ModelResponses,
         row: int,
         stage: FirstStage,
-        table: Mapping[str, Floats],
         scores: Mapping[Target, list[Score]],
         outside: list[str],
     ) -> Reconstruction:
@@ -217,11 +208,13 @@ class Reconstructor:
                         "the log names no filter; each item's first row is strict-match",
                     )
                 )
+        table = stage.features()
+        whole = "grand" in self.targets
         return Reconstruction(
             model=model.model,
             version=self.bundle.version,
             permuted=model.permuted,
-            scores={t: scores[t][row] for t in TARGETS},
+            scores={t: scores[t][row] for t in self.targets},
             abilities={
                 b: Ability(
                     theta=float(stage.abilities[b].theta[row]),
@@ -233,10 +226,10 @@ class Reconstructor:
                     subscore=float(stage.subscore[b][row]),
                     linear_predictor=float(stage.linear[b][row]),
                 )
-                for b in BENCHMARKS
+                for b in self.benchmarks
             },
-            grand_subscore=float(table["grand.s"][row]),
-            grand_linear_predictor=float(table["grand.l"][row]),
+            grand_subscore=float(table["grand.s"][row]) if whole else None,
+            grand_linear_predictor=float(table["grand.l"][row]) if whole else None,
             flags=tuple(flags),
             logs={
                 b: {"file": s.log.path.name, "metric": s.metric, "filter": s.filter}
@@ -267,51 +260,8 @@ class Reconstructor:
         return versions
 
 
-def may_use_r(bundle: Bundle, engine: EngineName, second_stage: SecondStage) -> bool:
-    """Tell whether a `Reconstructor` of these would start R; looks on disk only."""
-    if engine == "mirt" or second_stage == "mgcv":
-        return True
-    from metabench_py import rbridge
-
-    if engine == "auto" and rbridge.has_package("mirt"):
-        return True
-    return _choose_second_stage(bundle, engine, second_stage) == "mgcv"
-
-
-def _choose_second_stage(
-    bundle: Bundle, engine: EngineName, wanted: SecondStage
-) -> Literal["mgcv", "portable"]:
-    if wanted == "portable" or (wanted == "auto" and engine == "native"):
-        return "portable"
-    from metabench_py import rbridge
-
-    absent = [t for t in TARGETS if t not in bundle.rds]
-    if wanted == "auto":
-        return "mgcv" if not absent and rbridge.has_package("mgcv") else "portable"
-    rbridge.require_package("mgcv")
-    if absent:
-        if bundle.rds_untrusted:
-            raise TrustError(
-                f"The R fits in {bundle.path} are not vouched for, and an .rds file can run code "
-                "when R reads it. Say --trust if you trust their source, or take "
-                "--second-stage portable: the same fit, without R.",
-                path=str(bundle.path),
-            )
-        raise InputError(
-            f"{bundle.path} has no R fits (.rds); take --second-stage portable.",
-            path=str(bundle.path),
-        )
-    return "mgcv"
-
-
-def _load_mgcv(bundle: Bundle) -> dict[Target, Predictor]:
-    from metabench_py.gam.mgcv import load_rds
-
-    return {t: load_rds(bundle.rds[t], t) for t in TARGETS}
-
-
 def _no_ability(model: str, stage: FirstStage, row: int) -> ConvergenceError:
-    bad = [b for b in BENCHMARKS if not np.isfinite(stage.abilities[b].theta[row])]
+    bad = [b for b in stage.benchmarks if not np.isfinite(stage.abilities[b].theta[row])]
     where = ", ".join(TITLES[b] for b in bad) or "one benchmark"
     return ConvergenceError(
         f"{model}: the ability in {where} is infinite or not determined by these answers, so "

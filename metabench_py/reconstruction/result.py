@@ -3,15 +3,17 @@
 JSON schema 1, the keys of `Reconstruction.to_dict`:
 
 - ``schema``, ``model``, ``version``, ``permuted``
-- ``scores``: for ``grand`` and the six benchmarks ``score``, ``lower``, ``upper`` (0-100),
-  ``interval`` (conformal, local-rmse, theta), ``level`` (share of LLMs, null where the interval
-  claims none), ``percentile`` among the calibration LLMs (null where the bundle has none);
-  ``grand`` also ``subscore`` and ``linear_predictor``
+- ``scores``: for ``grand`` and the six benchmarks (for one of them where only it was scored)
+  ``score``, ``lower``, ``upper`` (0-100), ``interval`` (conformal, local-rmse, theta), ``level``
+  (share of LLMs, null where the interval claims none), ``percentile`` among the calibration LLMs
+  and its bounds ``percentile_lower``, ``percentile_upper``, those of the score's interval (null
+  where the bundle has no calibration LLMs); ``grand`` also ``subscore`` and ``linear_predictor``
 - ``abilities``: for each benchmark ``theta``, ``se``, ``method``, ``n_items``, ``n_answered``,
   ``n_correct``, ``subscore``, ``linear_predictor``
 - ``flags``: objects of ``flag`` and ``detail``
 - ``logs``: for each benchmark ``file``, ``metric``, ``filter``; empty where there were no logs
-- ``engine``: ``irt`` and ``second_stage``; ``bundle``: ``name``, ``sha256``; ``software``: versions
+- ``engine``: ``irt`` and ``second_stage`` (stack, mgcv, portable); ``bundle``: ``name`` and
+  ``sha256``; ``software``: versions
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ class Score:
     interval: Interval
     level: float | None
     percentile: float | None
+    percentile_lower: float | None = None
+    percentile_upper: float | None = None
 
 
 @dataclass(frozen=True)
@@ -73,15 +77,19 @@ class Flag:
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """One LLM's reconstructed scores; see the module's text for the JSON."""
+    """One LLM's reconstructed scores; see the module's text for the JSON.
+
+    Where one benchmark alone was scored, `scores` and `abilities` have only it, and what is told
+    of the grand score is None.
+    """
 
     model: str
     version: str
     permuted: bool
     scores: dict[Target, Score]
     abilities: dict[Benchmark, Ability]
-    grand_subscore: float
-    grand_linear_predictor: float
+    grand_subscore: float | None
+    grand_linear_predictor: float | None
     flags: tuple[Flag, ...]
     logs: dict[str, dict[str, str | None]]
     engine: dict[str, str]
@@ -90,11 +98,16 @@ class Reconstruction:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values; infinities and NaN, which JSON lacks, become null."""
-        scores = {t: {k: _json(v) for k, v in vars(self.scores[t]).items()} for t in TARGETS}
-        scores["grand"] |= {
-            "subscore": _json(self.grand_subscore),
-            "linear_predictor": _json(self.grand_linear_predictor),
+        scores = {
+            t: {k: _json(v) for k, v in vars(self.scores[t]).items()}
+            for t in TARGETS
+            if t in self.scores
         }
+        if "grand" in scores:
+            scores["grand"] |= {
+                "subscore": _json(self.grand_subscore),
+                "linear_predictor": _json(self.grand_linear_predictor),
+            }
         return {
             "schema": RESULT_SCHEMA,
             "model": self.model,
@@ -102,7 +115,9 @@ class Reconstruction:
             "permuted": self.permuted,
             "scores": scores,
             "abilities": {
-                b: {k: _json(v) for k, v in vars(self.abilities[b]).items()} for b in BENCHMARKS
+                b: {k: _json(v) for k, v in vars(self.abilities[b]).items()}
+                for b in BENCHMARKS
+                if b in self.abilities
             },
             "flags": [vars(flag) for flag in self.flags],
             "logs": self.logs,

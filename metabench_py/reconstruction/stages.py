@@ -1,17 +1,16 @@
-"""From responses to abilities, linear predictors, sub-scores and scores, many LLMs at once."""
+"""First stage: from responses to abilities, linear predictors and sub-scores, many LLMs at once."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from metabench_py.benchmarks import BENCHMARKS, TARGETS, Benchmark, Target
+from metabench_py.benchmarks import BENCHMARKS, Benchmark
 from metabench_py.bundle.schema import BenchmarkModel
-from metabench_py.gam.features import join_features, target_features
+from metabench_py.gam.features import join_features, single_features
 from metabench_py.irt.engine import Abilities, Engine
 from metabench_py.irt.model import Floats, probability
 from metabench_py.responses import MISSING, ResponseMatrix
@@ -19,22 +18,33 @@ from metabench_py.responses import MISSING, ResponseMatrix
 Responses = Mapping[Benchmark, NDArray[np.int8]]
 
 
-class Predictor(Protocol):
-    """Second stage of one target: a portable fit or one in R."""
-
-    def predict(self, features: Mapping[str, ArrayLike]) -> Floats:
-        """Predict scores, unclipped, shape (n,)."""
-
-
 @dataclass(frozen=True, eq=False)
 class FirstStage:
-    """What the responses give by benchmark; every array has shape (n_llms,)."""
+    """What the responses give, by the benchmarks that were scored: all six, or one.
+
+    Attributes
+    ----------
+    filled
+        Responses, and the expected one where an item was not answered, shape (n_llms, n_items);
+        every other array has shape (n_llms,).
+    """
 
     abilities: dict[Benchmark, Abilities]
     linear: dict[Benchmark, Floats]
     subscore: dict[Benchmark, Floats]
     n_answered: dict[Benchmark, NDArray[np.intp]]
     n_correct: dict[Benchmark, NDArray[np.intp]]
+    filled: dict[Benchmark, Floats]
+
+    @property
+    def benchmarks(self) -> tuple[Benchmark, ...]:
+        """Those that were scored."""
+        return tuple(self.abilities)
+
+    @property
+    def n(self) -> int:
+        """Number of LLMs."""
+        return len(next(iter(self.filled.values())))
 
     def features(self, theta_shift: float = 0.0) -> dict[str, Floats]:
         """Join the second stage's predictors, every theta moved by so many standard errors."""
@@ -43,6 +53,9 @@ class FirstStage:
             # An infinite ability has an infinite standard error; their difference is NaN.
             with np.errstate(invalid="ignore"):
                 theta = {b: a.theta + theta_shift * a.se for b, a in self.abilities.items()}
+        if len(theta) == 1:
+            (only,) = theta
+            return single_features(only, theta[only], self.linear[only], self.subscore[only])
         return join_features(theta, self.linear, self.subscore)
 
 
@@ -57,10 +70,13 @@ def first_stage(
     Parameters
     ----------
     responses
-        For each benchmark int8, shape (n_llms, n_items), in the order of the model's items.
+        For each benchmark int8, shape (n_llms, n_items), in the order of the model's items: of
+        all six, or of one.
     """
-    stage = FirstStage({}, {}, {}, {}, {})
+    stage = FirstStage({}, {}, {}, {}, {}, {})
     for benchmark in BENCHMARKS:
+        if benchmark not in responses:
+            continue
         model, values = models[benchmark], responses[benchmark]
         names = tuple(str(i) for i in range(len(values)))
         matrix = ResponseMatrix(names, model.parameters.items, values)
@@ -73,15 +89,9 @@ def first_stage(
         n_answered = answered.sum(axis=1)
         n_correct = (values == 1).sum(axis=1)
         stage.abilities[benchmark] = abilities
+        stage.filled[benchmark] = filled
         stage.linear[benchmark] = model.intercept + filled @ model.weights
         stage.subscore[benchmark] = 100.0 * n_correct / np.maximum(n_answered, 1)
         stage.n_answered[benchmark] = n_answered
         stage.n_correct[benchmark] = n_correct
     return stage
-
-
-def second_stage(
-    table: Mapping[str, Floats], predictors: Mapping[Target, Predictor]
-) -> dict[Target, Floats]:
-    """Predict every target's score, unclipped, shape (n_llms,)."""
-    return {t: predictors[t].predict(target_features(table, t)) for t in TARGETS}

@@ -30,7 +30,13 @@ from tests.helpers.calibration import write_world
 pytestmark = pytest.mark.usefixtures("needs_r")
 
 OPTIONS = CalibrationOptions(
-    engine="native", mode="mirt-path", folds=3, seed=2, basis_size=8, workers=2
+    engine="native",
+    mode="mirt-path",
+    second_stage=("gam",),
+    folds=3,
+    seed=2,
+    basis_size=8,
+    workers=2,
 )
 ABOUT = {"name": "simulated", "version": "S", "licence": "CC0-1.0", "source": "simulated"}
 
@@ -55,9 +61,10 @@ def made(
         work=folder / "work",
         progress=lambda *step: said.append(step),
     )
-    # Six fits, seven GAMs, three folds, one bundle.
-    assert [number for _, number, _ in said] == list(range(1, 18))
-    assert {total for _, _, total in said} == {17}
+    # Six fits; seven GAMs and one of each benchmark alone; three grouped folds, three random ones
+    # and three of the benchmarks alone; one bundle.
+    assert [number for _, number, _ in said] == list(range(1, 30))
+    assert {total for _, _, total in said} == {29}
     assert (out / "LICENSE.md").read_text() == "# Free\n"
     return out
 
@@ -132,7 +139,7 @@ def test_finished_work_is_taken_again(
 ) -> None:
     work = made.parent / "work"
     before = {path.name: path.stat().st_mtime_ns for path in work.iterdir()}
-    assert len(before) == 6 + 7 * 2 + 3
+    assert len(before) == 6 + 7 * 2 + 6 + 3 * 3
     said: list[str] = []
     again = calibrate(
         *world,
@@ -144,7 +151,7 @@ def test_finished_work_is_taken_again(
         progress=lambda what, number, total: said.append(what),
     )
     assert said[:3] == [
-        f"{n} finished results taken from the work folder" for n in (6, 7, OPTIONS.folds)
+        f"{n} finished results taken from the work folder" for n in (6, 13, 3 * OPTIONS.folds)
     ]
     assert {path.name: path.stat().st_mtime_ns for path in work.iterdir()} == before
     # Nothing in a bundle depends on when or where it was made.

@@ -32,7 +32,7 @@ def test_show(folder: Path) -> None:
     result = _run("show", folder)
     assert result.exit_code == 0
     for text in (
-        "tiny  (version T, schema 1)",
+        "tiny  (version T, schema 2)",
         "CC0-1.0",
         "source: synthetic",
         "cross-validated",

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from helpers.bundles import edit_manifest, reseal, tiny_draft
+from helpers.bundles import edit_manifest, reseal, tiny_draft, tiny_gam
 
 import metabench_py
 from metabench_py.benchmarks import BENCHMARKS, TARGETS
@@ -59,13 +60,13 @@ def test_round_trip_is_exact(folder: Path) -> None:
         assert (got.intercept, got.metric, got.fit) == (model.intercept, model.metric, model.fit)
         assert (got.item_type, got.score_method) == (model.item_type, model.score_method)
     for target in TARGETS:
-        want, table = draft.errors[target], bundle.errors[target]
+        want, table = draft.stages["gam"].errors[target], bundle.errors[target]
         assert np.array_equal(table.predicted, want.predicted)
         assert np.array_equal(table.error, want.error)
         assert table.group is not None
         assert np.array_equal(table.group, want.group)
         assert np.array_equal(bundle.population[target], draft.population[target])
-        assert bundle.gams[target].to_dict() == draft.gams[target].to_dict()
+        assert bundle.gams[target].to_dict() == tiny_gam(target).to_dict()
         about = bundle.manifest["targets"][target]
         assert about["predicted_lower"] == want.predicted.min()
         assert about["rmse"] == pytest.approx(np.sqrt(np.mean(want.error**2)))
@@ -73,8 +74,10 @@ def test_round_trip_is_exact(folder: Path) -> None:
 
 def test_population_and_groups_may_be_absent(tmp_path: Path) -> None:
     draft = tiny_draft()
-    errors = {t: ErrorTable(e.predicted, e.error) for t, e in draft.errors.items()}
-    out = write_bundle(replace(draft, population={}, errors=errors), tmp_path / "b")
+    gam = draft.stages["gam"]
+    errors = {t: ErrorTable(e.predicted, e.error) for t, e in gam.errors.items()}
+    stages = {"gam": replace(gam, errors=errors)}
+    out = write_bundle(replace(draft, population={}, stages=stages), tmp_path / "b")
     bundle = load_bundle(out)
     assert not bundle.population
     assert bundle.population_levels.size == 0
@@ -109,8 +112,8 @@ def test_missing_file(folder: Path, name: str) -> None:
 
 
 def test_newer_schema_says_upgrade(folder: Path) -> None:
-    edit_manifest(folder, schema=2)
-    with pytest.raises(BundleError, match=r"schema 2 is newer.*pip install --upgrade"):
+    edit_manifest(folder, schema=3)
+    with pytest.raises(BundleError, match=r"schema 3 is newer.*pip install --upgrade"):
         load_bundle(folder)
 
 
@@ -439,6 +442,10 @@ def test_a_folder_that_is_no_bundle_is_never_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
+def _gam_with(draft: Any, **changes: Any) -> dict[str, object]:
+    return {"stages": {"gam": replace(draft.stages["gam"], **changes)}}
+
+
 def _spoil_weight(values: np.ndarray) -> np.ndarray:
     values = values.copy()
     values[1] = np.nan
@@ -448,8 +455,20 @@ def _spoil_weight(values: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda d: {"gams": {k: v for k, v in d.gams.items() if k != "arc"}}, "missing .'arc'"),
-        (lambda d: {"errors": {**d.errors, "chess": d.errors["arc"]}}, "unknown .'chess'"),
+        (lambda d: {"stages": {}}, "no second stage"),
+        (lambda d: {"stages": {"stack": d.stages["gam"]}}, "under stack is gam"),
+        (
+            lambda d: _gam_with(
+                d, model={t: g for t, g in d.stages["gam"].model.items() if t != "arc"}
+            ),
+            "missing .'arc'",
+        ),
+        (
+            lambda d: _gam_with(
+                d, errors={**d.stages["gam"].errors, "chess": ErrorTable(np.ones(1), np.ones(1))}
+            ),
+            "unknown .'chess'",
+        ),
         (lambda d: {"errors_kind": "guessed"}, "errors_kind"),
         (
             lambda d: {
@@ -463,8 +482,20 @@ def _spoil_weight(values: np.ndarray) -> np.ndarray:
             "arc: a linear weight",
         ),
         (
-            lambda d: {"errors": {**d.errors, "arc": ErrorTable(np.ones(3), np.ones(4))}},
+            lambda d: _gam_with(
+                d, errors={**d.stages["gam"].errors, "arc": ErrorTable(np.ones(3), np.ones(4))}
+            ),
             "differ in length",
+        ),
+        (
+            lambda d: _gam_with(
+                d,
+                errors={
+                    **d.stages["gam"].errors,
+                    "arc": ErrorTable(np.ones(2), np.ones(2), scale=np.array([1.0, 0.0])),
+                },
+            ),
+            "scale that is not above 0",
         ),
         (lambda d: {"population_levels": d.population_levels[::-1]}, "levels must increase"),
         (lambda d: {"provenance": {"when": float("nan")}}, "provenance"),

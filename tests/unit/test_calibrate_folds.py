@@ -7,6 +7,7 @@ import pytest
 
 from metabench_py.calibration import CalibrationOptions
 from metabench_py.calibration.folds import (
+    group_folds,
     organisation,
     organisation_folds,
     organisation_numbers,
@@ -60,3 +61,26 @@ def test_too_few_basis_functions_are_refused_before_any_fit() -> None:
     with pytest.raises(InputError, match="7 basis functions: an adaptive spline needs 8 or more"):
         CalibrationOptions(basis_size=7)
     assert CalibrationOptions(basis_size=8).basis_size == 8
+
+
+def test_near_duplicates_of_two_organisations_are_in_one_fold() -> None:
+    llms = names(3, 3, 3, 2, 2, 1, 1, 5)
+    groups = organisation_numbers(llms).copy()
+    groups[groups == 7] = 0
+    fold = group_folds(llms, groups, 3, seed=1)
+    assert len(set(fold[groups == 0])) == 1
+    # What a group's number is, and in which order its LLMs come, does not matter.
+    again = group_folds(llms, groups.max() - groups, 3, seed=1)
+    np.testing.assert_array_equal(fold, again)
+
+
+def test_groups_of_organisations_are_organisation_folds() -> None:
+    llms = names(*np.random.default_rng(2).integers(1, 9, 40))
+    fold = group_folds(llms, organisation_numbers(llms), 4, seed=3)
+    np.testing.assert_array_equal(fold, organisation_folds(llms, 4, seed=3))
+
+
+@pytest.mark.parametrize("stages", [(), ("lm",), ("gam", "fast-gam"), ("stack", "stack")])
+def test_second_stages_are_known_and_called_differently(stages: tuple[str, ...]) -> None:
+    with pytest.raises(InputError, match="Second stage"):
+        CalibrationOptions(second_stage=stages)  # type: ignore[arg-type]

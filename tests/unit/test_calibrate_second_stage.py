@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.bundles import tiny_model
 
 from metabench_py.benchmarks import BENCHMARKS, TARGETS
 from metabench_py.calibration.second_stage import (
     Learners,
     full_features,
     held_out_split,
+    held_out_stage,
+    lessons,
     linear_predictors,
 )
 from metabench_py.calibration.work import WorkFolder, digest
@@ -34,6 +37,7 @@ def learners(shift: float = 0.0, fold_shifted: int = 0) -> Learners:
         theta=dict.fromkeys(BENCHMARKS, theta),
         scores={t: grand if t == "grand" else scores[t] for t in TARGETS},
         fold=fold,
+        groups=np.arange(N),
     )
 
 
@@ -43,7 +47,11 @@ def test_held_out_features_come_from_the_other_folds_only() -> None:
     kept = some.fold != 1
     model = fit_linear(some.responses["arc"][kept], some.scores["arc"][kept])
     np.testing.assert_array_equal(split.held_out, ~kept)
-    np.testing.assert_array_equal(split.test["arc.l"], model.predict(some.responses["arc"][~kept]))
+    np.testing.assert_array_equal(split.linear["arc"].weights, model.weights)
+    stage = held_out_stage(some, split, {b: tiny_model(b, 7) for b in BENCHMARKS})
+    np.testing.assert_array_equal(
+        stage.features()["arc.l"], model.predict(some.responses["arc"][~kept])
+    )
     # The training LLMs' predictors are out of fold too: fold 0's come from fold 2 alone.
     two = some.fold == 2
     model = fit_linear(some.responses["arc"][two], some.scores["arc"][two])
@@ -57,7 +65,8 @@ def test_held_out_scores_leak_into_no_feature() -> None:
     before, after = held_out_split(learners(), 0), held_out_split(learners(shift=25.0), 0)
     for name in before.train:
         np.testing.assert_array_equal(before.train[name], after.train[name])
-        np.testing.assert_array_equal(before.test[name], after.test[name])
+    for b in BENCHMARKS:
+        np.testing.assert_array_equal(before.linear[b].weights, after.linear[b].weights)
 
 
 def test_full_features_use_no_score_of_the_same_fold() -> None:
@@ -65,6 +74,18 @@ def test_full_features_use_no_score_of_the_same_fold() -> None:
     zero = learners().fold == 0
     np.testing.assert_array_equal(before["gsm8k.l"][zero], after["gsm8k.l"][zero])
     assert np.abs(before["gsm8k.l"][~zero] - after["gsm8k.l"][~zero]).mean() > 1.0
+
+
+def test_one_benchmark_alone_learns_from_its_own_answers() -> None:
+    some = learners()
+    rows = some.fold != 2
+    table = held_out_split(some, 2).train
+    own = lessons(some, table, rows, "mmlu")
+    assert set(own.table) == {"mmlu", "mmlu.l", "mmlu.s"}
+    assert own.targets == ("mmlu",)
+    assert list(own.responses) == ["mmlu"]
+    np.testing.assert_array_equal(own.scores["mmlu"], some.scores["mmlu"][rows])
+    assert lessons(some, table, rows).targets == TARGETS
 
 
 def test_sub_scores_divide_by_the_number_of_items() -> None:

@@ -30,11 +30,13 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"cli"}),
     frozenset({"__main__"}),
 )  # fmt: skip
-# The second stage stands on the first, and a bundle holds both; a report draws a result.
+# The second stage stands on the first, and a bundle holds both; a calibration measures what
+# reconstruction will do; a report draws a result.
 BESIDE = {
     "gam": {"irt"},
     "stack": {"irt", "gam"},
     "bundle": {"irt", "gam", "stack"},
+    "calibration": {"reconstruction"},
     "report": {"reconstruction"},
 }
 # A third-party module -> the rooms that may import it.

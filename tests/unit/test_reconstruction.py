@@ -21,6 +21,7 @@ from metabench_py.errors import BundleError, ConvergenceError, InputError, LogEr
 from metabench_py.logs import find_all, find_model
 from metabench_py.reconstruction import Reconstruction, Reconstructor
 from metabench_py.reconstruction.api import LogReader, metrics_of, open_bundle, reconstruct_many
+from metabench_py.reconstruction.conformal import ConformalInterval
 from metabench_py.reconstruction.intervals import local_rmse, percentile
 
 
@@ -128,9 +129,9 @@ def test_missing_answers_widen(bundle: Bundle, results: Path) -> None:
     assert isinstance(conformal, Reconstruction)
     assert half > 0
     # The same score without the added uncertainty has a narrower interval.
-    machine = Reconstructor(bundle, engine="native")
-    bare, _ = machine._half_width("arc", np.array([part.scores["arc"].score]))
-    assert part.scores["arc"].upper - part.scores["arc"].score >= bare[0] - 1e-9
+    conformal_arc = ConformalInterval.from_errors(bundle.errors["arc"])
+    _, bare = conformal_arc.interval(part.scores["arc"].score)
+    assert part.scores["arc"].upper >= min(100.0, float(bare)) - 1e-9
     # Other models of the batch are as they were.
     assert conformal.scores == one(bundle, results, "org__m1").scores
     # And it is the same each time.
@@ -205,8 +206,8 @@ def test_json_is_valid_and_complete(bundle: Bundle, results: Path) -> None:
     assert value["schema"] == 1
     assert list(value["scores"]) == list(TARGETS)
     assert set(value["scores"]["grand"]) == {
-        "score", "lower", "upper", "interval", "level", "percentile", "subscore",
-        "linear_predictor",
+        "score", "lower", "upper", "interval", "level", "percentile", "percentile_lower",
+        "percentile_upper", "subscore", "linear_predictor",
     }  # fmt: skip
     assert value["bundle"] == {"name": "tiny", "sha256": bundle.sha256}
     assert value["engine"] == {"irt": "native", "second_stage": "portable"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import NormalDist
 
 import numpy as np
@@ -12,18 +13,21 @@ from metabench_py.bundle import Bundle
 from metabench_py.irt.model import Floats, ItemParameters
 from metabench_py.irt.native import NativeEngine
 from metabench_py.reconstruction.conformal import ConformalInterval
-from metabench_py.reconstruction.stages import first_stage, second_stage
+from metabench_py.reconstruction.missing import growth_factors
+from metabench_py.reconstruction.second_stage import stored_stage
+from metabench_py.reconstruction.stages import FirstStage, first_stage
 
 # Half a conformal interval of this level holds so many standard deviations as a normal one.
 _LEVEL = 0.9
 
 
 class BundleScorer:
-    """Native engine and portable second stage: thousands of answer patterns a second."""
+    """Native engine and the bundle's default second stage, which needs no R."""
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
         self._engine = NativeEngine()
+        self._second = stored_stage(bundle.default.model)
         self._intervals = {t: ConformalInterval.from_errors(bundle.errors[t]) for t in TARGETS}
 
     @property
@@ -33,16 +37,29 @@ class BundleScorer:
 
     def __call__(self, answers: Answers) -> Scored:
         """Score answers; see `metabench_py.analysis.scoring.Scorer`."""
-        stage = first_stage(answers, self.bundle.benchmarks, self._engine)
+        return self._score(self._first(answers))
+
+    def with_errors(self, answers: Answers) -> Scored:
+        """Score answers, with half a conformal interval as a normal one's of that level."""
+        stage = self._first(answers)
+        scored = self._score(stage)
+        scale = self._second.scale(stage)
+        growth = self.bundle.default.growth
+        factors = {} if growth is None else growth_factors(growth, stage)
+        deviations = NormalDist().inv_cdf(0.5 + _LEVEL / 2.0)
+        sds: dict[Target, Floats] = {}
+        for target in TARGETS:
+            score = np.clip(scored.scores[target], 0.0, 100.0)
+            lower, upper = self._intervals[target].interval(score, _LEVEL, scale[target])
+            sds[target] = (upper - lower) / (2.0 * deviations) * factors.get(target, 1.0)
+        return replace(scored, sds=sds)
+
+    def _first(self, answers: Answers) -> FirstStage:
+        return first_stage(answers, self.bundle.benchmarks, self._engine)
+
+    def _score(self, stage: FirstStage) -> Scored:
         return Scored(
             theta={b: stage.abilities[b].theta for b in BENCHMARKS},
             se={b: stage.abilities[b].se for b in BENCHMARKS},
-            scores=second_stage(stage.features(), self.bundle.gams),
+            scores=self._second.predict(stage),
         )
-
-    def error_sd(self, target: Target, scores: Floats) -> Floats:
-        """Half a conformal interval, as the standard deviation of a normal of that level."""
-        lower, upper = self._intervals[target].interval(np.clip(scores, 0.0, 100.0), _LEVEL)
-        deviations = NormalDist().inv_cdf(0.5 + _LEVEL / 2.0)
-        result: Floats = (upper - lower) / (2.0 * deviations)
-        return result

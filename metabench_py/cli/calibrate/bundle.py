@@ -8,6 +8,7 @@ from typing import Annotated, cast, get_args
 import typer
 
 from metabench_py.benchmarks import EngineName, FitMode
+from metabench_py.bundle.schema import StageFit
 from metabench_py.cli.calibrate.places import (
     Dask,
     Slurm,
@@ -67,7 +68,17 @@ def bundle_command(
         str,
         typer.Option(help="converged (a true optimum) or mirt-path (mirt's EM, cycle by cycle)."),
     ] = "converged",
-    folds: Annotated[int, typer.Option(help="Organisation-grouped folds, 3 or more.")] = 10,
+    second_stage: Annotated[
+        str | None,
+        typer.Option(
+            "--second-stage",
+            help="stack, gam (the original's), fast-gam, or two with a comma, the default first. "
+            "Left out: stack,gam where R has mgcv, else stack.",
+        ),
+    ] = None,
+    folds: Annotated[
+        int, typer.Option(help="Organisation-grouped folds, and as many random ones; 3 or more.")
+    ] = 10,
     seed: Annotated[int, typer.Option(help="Of the folds.")] = 1,
     basis_size: Annotated[
         int | None, typer.Option(help="Basis functions a GAM term; fewer for few LLMs.")
@@ -89,13 +100,17 @@ def bundle_command(
         False
     ),
 ) -> None:
-    """Make a bundle: item parameters, GAMs, held-out errors, population (needs R with mgcv)."""
+    """Make a bundle: item parameters, second stages, held-out errors, population.
+
+    The stack needs no R; the GAMs need R with mgcv.
+    """
     from metabench_py.calibration import CalibrationOptions, calibrate
     from metabench_py.compute import open_executor
 
     chosen = CalibrationOptions(
         engine=cast("EngineName", one_of("--engine", engine, get_args(EngineName))),
         mode=cast("FitMode", one_of("--mode", mode, get_args(FitMode))),
+        second_stage=stages_of(second_stage),
         folds=folds,
         seed=seed,
         basis_size=basis_size,
@@ -122,6 +137,13 @@ def bundle_command(
             executor=executor,
         )
     typer.echo(f"Wrote {out}; use it with --bundle {out}", err=True)
+
+
+def stages_of(text: str | None) -> tuple[StageFit, ...] | None:
+    """Split ``stack,gam``; what is wrong with it, `CalibrationOptions` says."""
+    if text is None:
+        return None
+    return tuple(cast("StageFit", part.strip()) for part in text.split(","))
 
 
 def _say(what: str, number: int, total: int) -> None:
