@@ -5,16 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench_py.benchmarks import Target
-from metabench_py.errors import InputError
+from metabench_py.benchmarks import Benchmark, Target
+from metabench_py.compute import Task, run_tasks
+from metabench_py.errors import InputError, MissingDependencyError
 from metabench_py.irt.model import Floats
-from metabench_py.stack.fit_spline import fit_spline, fit_splines
+from metabench_py.stack.fit_gp import GpChoice, GpData, GpOutput, gp_data, join_outputs
+from metabench_py.stack.fit_gp import fit_output as fit_gp_output
+from metabench_py.stack.fit_scale import fit_scale
+from metabench_py.stack.fit_spline import FEW_LLMS, SplineChoice, fit_splines
+from metabench_py.stack.fit_trees import fit_forest
 from metabench_py.stack.folds import group_folds
 from metabench_py.stack.inputs import (
     StackInputs,
@@ -23,12 +29,39 @@ from metabench_py.stack.inputs import (
     response_matrix,
     targets_of,
 )
-from metabench_py.stack.model import Member, SplineMember, Stack
+from metabench_py.stack.members import Member, ProcessMember, SplineMember, TreesMember
+from metabench_py.stack.model import Stack
+from metabench_py.stack.near_duplicates import join_labels, near_duplicates
+from metabench_py.stack.trees import Forest
+from metabench_py.stack.weights import simplex_weights
 
 LEAST_LLMS = 20
+# What few LLMs' weights are drawn to, and as how many LLMs that counts.
+PRIOR_FEW = {"spline": 0.4, "process": 0.6}
+PRIOR = {"spline": 0.15, "process": 0.6, "trees": 0.25}
+PRIOR_STRENGTH = 100.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class StackChoices:
+    """Everything that a fit chose by folds or likelihood, for refits on other rows.
+
+    Attributes
+    ----------
+    spline
+        Penalties.
+    process
+        Hyperparameters, one an output.
+    weights
+        Shape (n_members, n_outputs).
+    """
+
+    spline: SplineChoice
+    process: tuple[GpChoice, ...]
+    weights: Floats
+
+
+@dataclass(frozen=True, eq=False)
 class StackOptions:
     """How to fit.
 
@@ -38,10 +71,14 @@ class StackOptions:
         Inner folds, by which weights and penalties are chosen.
     seed
         Of the folds and of whatever is drawn.
+    choices
+        Of an earlier fit, to keep: nothing is chosen anew, which is several times faster. For
+        held-out errors, as the GAM's folds keep its smoothing parameters.
     """
 
     folds: int = 5
     seed: int = 1
+    choices: StackChoices | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,12 +91,21 @@ class StackFit:
         To predict with.
     held_out
         Each LLM's prediction from the folds without its group, shape (n,) a target.
+    held_out_scale
+        Its expected absolute error from the folds without its group, shape (n,) a target.
+    choices
+        To refit with on other rows.
+    groups
+        Organisations joined with near-duplicates: what is in one fold together, shape (n,).
     report
-        JSON values: weights, hyperparameters, seconds, near-duplicate groups.
+        JSON values: weights, hyperparameters, errors, seconds, near-duplicate clusters.
     """
 
     stack: Stack
     held_out: dict[Target, Floats]
+    held_out_scale: dict[Target, Floats]
+    choices: StackChoices
+    groups: NDArray[np.int64]
     report: dict[str, Any]
 
 
@@ -76,7 +122,8 @@ def fit_stack(
     Parameters
     ----------
     inputs
-        Of the calibration LLMs; linear predictors out of fold.
+        Of the calibration LLMs; linear predictors out of fold. Responses of all benchmarks in
+        the table, or of none.
     scores
         Full scores (0-100), shape (n,), of each benchmark in `inputs`.
     groups
@@ -88,40 +135,106 @@ def fit_stack(
     ------
     InputError
         Inputs do not fit each other, or there are too few LLMs or groups.
+    MissingDependencyError
+        scikit-learn is absent.
     """
     began = time.perf_counter()
     options = options or StackOptions()
+    data = _data(inputs, scores, groups, options)
+    with _one_thread():
+        members, held_out, spline, process = _members(data, options, executor)
+        kinds = tuple(members)
+        weights = (
+            _weights(kinds, held_out, data) if options.choices is None else options.choices.weights
+        )
+        combined = np.einsum("mno,mo->no", held_out, weights)
+        predicted = _by_target(combined, data.benchmarks)
+        truth = _by_target(data.truth, data.benchmarks)
+        errors = np.column_stack([predicted[t] - truth[t] for t in predicted])
+        spread, scale, penalty = fit_scale(data.features, errors, data.fold)
+    limits = np.column_stack([data.features.min(axis=0), data.features.max(axis=0)])
+    stack = Stack(data.benchmarks, data.n_items, limits, members, weights, spread)
+    choices = StackChoices(spline, process, weights)
+    report = {
+        "n_llms": len(data.features),
+        "n_groups": int(data.groups.max()) + 1,
+        "near_duplicates": _cluster_report(data.clusters),
+        "folds": int(data.fold.max()) + 1,
+        "seed": options.seed,
+        "kept_choices": options.choices is not None,
+        "weights": {
+            b: {kind: round(float(w), 4) for kind, w in zip(kinds, weights[:, i], strict=True)}
+            for i, b in enumerate(data.benchmarks)
+        },
+        "rmse": {
+            t: round(float(np.sqrt(np.mean(errors[:, i] ** 2))), 4) for i, t in enumerate(predicted)
+        },
+        "member_rmse": {
+            b: {
+                kind: round(float(np.sqrt(np.mean((own[:, i] - data.truth[:, i]) ** 2))), 4)
+                for kind, own in zip(kinds, held_out, strict=True)
+            }
+            for i, b in enumerate(data.benchmarks)
+        },
+        "spline": {"bend": list(spline.bend), "size": list(spline.size)},
+        "process": {b: _process_report(c) for b, c in zip(data.benchmarks, process, strict=True)},
+        "scale_penalty": penalty,
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+    scales = {t: scale[:, i] for i, t in enumerate(predicted)}
+    return StackFit(stack, predicted, scales, choices, data.groups, report)
+
+
+@dataclass(frozen=True, eq=False)
+class _Data:
+    benchmarks: tuple[Benchmark, ...]
+    n_items: dict[Benchmark, int]
+    features: Floats
+    responses: Floats
+    truth: Floats
+    clusters: NDArray[np.int64]
+    groups: NDArray[np.int64]
+    fold: NDArray[np.int64]
+    counts: Floats
+
+
+def _data(
+    inputs: StackInputs,
+    scores: Mapping[Target, Floats],
+    groups: NDArray[Any],
+    options: StackOptions,
+) -> _Data:
     benchmarks = benchmarks_of(inputs)
     features = feature_matrix(inputs, benchmarks)
     n = len(features)
-    n_items = {b: inputs.responses[b].shape[1] for b in benchmarks if b in inputs.responses}
-    response_matrix(inputs, n_items, n)
+    n_items = {
+        b: int(np.asarray(inputs.responses[b]).shape[1])
+        for b in benchmarks
+        if b in inputs.responses
+    }
+    if n_items and len(n_items) != len(benchmarks):
+        raise InputError("The stack takes the responses of all its benchmarks, or of none.")
+    checked = response_matrix(inputs, n_items, n)
     truth = _scores(scores, benchmarks, n)
-    fold = group_folds(groups, options.folds, options.seed)
-    spline, held_out, penalty = fit_splines(features, truth, fold)
-    members: dict[str, Member] = {"spline": SplineMember(spline)}
-    weights = np.ones((1, len(benchmarks)))
-    targets = targets_of(benchmarks)
-    predicted = {
-        t: held_out.mean(axis=1) if t == "grand" else held_out[:, benchmarks.index(t)]
-        for t in targets
-    }
-    absolute = np.column_stack([np.abs(predicted[t] - scores[t]) for t in targets])
-    floor = 0.1 * absolute.mean(axis=0)
-    spread = fit_spline(features, np.log(np.maximum(absolute, floor)), 5, (1.0, 1e-2))
-    limits = np.column_stack([features.min(axis=0), features.max(axis=0)])
-    stack = Stack(benchmarks, n_items, limits, members, weights, spread)
-    report = {
-        "n_llms": n,
-        "options": asdict(options),
-        "weights": {b: {"spline": 1.0} for b in benchmarks},
-        "penalties": penalty,
-        "seconds": round(time.perf_counter() - began, 1),
-    }
-    return StackFit(stack, predicted, report)
+    if np.shape(groups) != (n,):
+        raise InputError(f"The stack needs {n} group labels, one an LLM.")
+    clusters = near_duplicates(list(checked.values()), truth)
+    joined = join_labels(np.asarray(groups), clusters)
+    _, number, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
+    return _Data(
+        benchmarks,
+        n_items,
+        features,
+        np.concatenate([np.zeros((n, 0)), *checked.values()], axis=1),
+        truth,
+        clusters,
+        joined,
+        group_folds(joined, options.folds, options.seed),
+        1.0 / sizes[number],
+    )
 
 
-def _scores(scores: Mapping[Target, Floats], benchmarks: tuple[Any, ...], n: int) -> Floats:
+def _scores(scores: Mapping[Target, Floats], benchmarks: tuple[Benchmark, ...], n: int) -> Floats:
     columns = []
     for benchmark in benchmarks:
         column = np.asarray(scores.get(benchmark, ()), np.float64)
@@ -135,3 +248,130 @@ def _scores(scores: Mapping[Target, Floats], benchmarks: tuple[Any, ...], n: int
         raise InputError(f"{n} LLMs are too few for the stack; take {LEAST_LLMS} or more.", n=n)
     matrix: Floats = np.column_stack(columns)
     return matrix
+
+
+def _members(
+    data: _Data, options: StackOptions, executor: Executor | None
+) -> tuple[dict[str, Member], Floats, SplineChoice, tuple[GpChoice, ...]]:
+    """Fit all members; their held-out predictions have shape (n_members, n, n_outputs)."""
+    kept = options.choices
+    shared = gp_data(
+        data.features,
+        data.responses,
+        tuple(data.n_items.values()),
+        data.groups,
+        data.clusters,
+        data.fold,
+        options.seed,
+    )
+    processes: dict[int, GpOutput] = {}
+    forests: dict[int, tuple[Forest, Floats]] = {}
+    tasks = []
+    for i, benchmark in enumerate(data.benchmarks):
+        truth = data.truth[:, i]
+        choice = None if kept is None else kept.process[i]
+        tasks.append(
+            Task(
+                f"process of {benchmark}",
+                process_task,
+                (shared, truth, choice),
+                partial(processes.__setitem__, i),
+            )
+        )
+        if len(data.features) >= FEW_LLMS:
+            tasks.append(
+                Task(
+                    f"trees of {benchmark}",
+                    trees_task,
+                    (data.features, truth, data.fold, options.seed),
+                    partial(forests.__setitem__, i),
+                )
+            )
+    if executor is None:
+        for task in tasks:
+            task.done(task.function(*task.args))
+    else:
+        run_tasks(tasks, executor)
+    spline, spline_out, chosen = fit_splines(
+        data.features, data.truth, data.fold, data.counts, None if kept is None else kept.spline
+    )
+    order = range(len(data.benchmarks))
+    outputs = [processes[i] for i in order]
+    members: dict[str, Member] = {
+        "spline": SplineMember(spline),
+        "process": ProcessMember(join_outputs(shared, outputs)),
+    }
+    held_out = [spline_out, np.column_stack([o.held_out for o in outputs])]
+    if forests:
+        members["trees"] = TreesMember(tuple(forests[i][0] for i in order))
+        held_out.append(np.column_stack([forests[i][1] for i in order]))
+    return members, np.stack(held_out), chosen, tuple(o.choice for o in outputs)
+
+
+def process_task(data: GpData, truth: Floats, choice: GpChoice | None) -> GpOutput:
+    """Fit one output of the Gaussian process (a worker calls it)."""
+    with _one_thread():
+        return fit_gp_output(data, truth, choice)
+
+
+def trees_task(
+    features: Floats, truth: Floats, fold: NDArray[np.int64], seed: int
+) -> tuple[Forest, Floats]:
+    """Fit one output's trees on all LLMs and without each fold (a worker calls it)."""
+    with _one_thread():
+        held_out = np.zeros(len(truth))
+        for k in np.unique(fold):
+            rest = fold != k
+            forest = fit_forest(features[rest], truth[rest], seed)
+            held_out[~rest] = forest.predict(features[~rest])
+        return fit_forest(features, truth, seed), held_out
+
+
+def _one_thread() -> Any:
+    """One thread for linear algebra and trees, so that sums are the same wherever they run."""
+    try:
+        import sklearn  # noqa: F401 - threads can be limited only where it is loaded
+        from threadpoolctl import threadpool_limits
+    except ImportError as error:
+        raise MissingDependencyError(
+            "Fitting the stack needs scikit-learn; install it with `pip install scikit-learn`. "
+            "Predicting does not."
+        ) from error
+    return threadpool_limits(limits=1)
+
+
+def _weights(kinds: tuple[str, ...], held_out: Floats, data: _Data) -> Floats:
+    prior = PRIOR if "trees" in kinds else PRIOR_FEW
+    centre = np.array([prior[kind] for kind in kinds])
+    columns = [
+        simplex_weights(held_out[:, :, i].T, data.truth[:, i], centre, PRIOR_STRENGTH, data.counts)
+        for i in range(len(data.benchmarks))
+    ]
+    weights: Floats = np.column_stack(columns)
+    return weights
+
+
+def _by_target(values: Floats, benchmarks: tuple[Benchmark, ...]) -> dict[Target, Floats]:
+    return {
+        t: values.mean(axis=1) if t == "grand" else values[:, benchmarks.index(t)].copy()
+        for t in targets_of(benchmarks)
+    }
+
+
+def _cluster_report(clusters: NDArray[np.int64]) -> dict[str, Any]:
+    sizes = np.bincount(clusters)
+    return {
+        "clusters": int((sizes > 1).sum()),
+        "llms": int(sizes[sizes > 1].sum()),
+        "largest": int(sizes.max()),
+    }
+
+
+def _process_report(choice: GpChoice) -> dict[str, Any]:
+    kinds = (
+        "noise", "slope", "amplitude", "rate", "item_slope", "item_amplitude", "item_rate",
+    )  # fmt: skip
+    return {
+        "noise_factor": choice.noise,
+        **{k: [float(f"{v:.4g}") for v in choice.settings.values(k)] for k in kinds},
+    }

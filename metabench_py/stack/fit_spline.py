@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,60 +14,93 @@ from metabench_py.stack.spline import SplineBasis, SplineModel, wiggliness
 # Penalties of the bend and of the size, per LLM and in units of standardised features.
 BENDS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 SIZES = (1e-4, 1e-3, 1e-2)
+Solver = Callable[[Floats], tuple[Floats, Floats]]
 KNOTS, FEW_KNOTS, FEW_LLMS = 12, 5, 1000
 
 
+@dataclass(frozen=True)
+class SplineChoice:
+    """Penalties of each output.
+
+    Attributes
+    ----------
+    bend, size
+        Of the curvature and of the knot values, per LLM.
+    """
+
+    bend: tuple[float, ...]
+    size: tuple[float, ...]
+
+
 def fit_splines(
-    features: Floats, truth: Floats, fold: NDArray[np.int64]
-) -> tuple[SplineModel, Floats, dict[str, Any]]:
+    features: Floats,
+    truth: Floats,
+    fold: NDArray[np.int64],
+    counts: Floats,
+    choice: SplineChoice | None = None,
+) -> tuple[SplineModel, Floats, SplineChoice]:
     """Choose penalties by folds for each output, then fit on all.
+
+    Parameters
+    ----------
+    features, truth
+        Shapes (n, n_features) and (n, n_outputs).
+    fold, counts
+        Fold and weight of each LLM, shape (n,).
+    choice
+        Penalties of an earlier fit; None: find them.
 
     Returns
     -------
-    The model, its held-out predictions, shape (n, n_outputs), and the penalties for the report.
+    The model, its held-out predictions, shape (n, n_outputs), and the penalties.
     """
     n_knots = KNOTS if len(features) >= FEW_LLMS else FEW_KNOTS
-    grid = [(bend, size) for bend in BENDS for size in SIZES]
+    if choice is None:
+        grid = [(bend, size) for bend in BENDS for size in SIZES]
+    else:
+        grid = list(zip(choice.bend, choice.size, strict=True))
     held_out = np.zeros((len(grid), *truth.shape))
     for k in np.unique(fold):
         rest = fold != k
-        design = _Design(features[rest], truth[rest], n_knots)
+        design = Design(features[rest], n_knots, counts[rest])
         columns = design.basis.columns(features[~rest])
         for i, penalty in enumerate(grid):
-            intercept, coefficients = design.solve(*penalty)
-            held_out[i][~rest] = intercept + columns @ coefficients
-    best = np.argmin(((held_out - truth) ** 2).mean(axis=1), axis=0)
-    design = _Design(features, truth, n_knots)
-    intercept = np.zeros(truth.shape[1])
+            constant, coefficients = design.solver(*penalty)(truth[rest])
+            held_out[i][~rest] = constant + columns @ coefficients
+    if choice is None:
+        loss = ((held_out - truth) ** 2 * counts[:, None]).sum(axis=1)
+        best = np.argmin(loss, axis=0)
+    else:
+        best = np.arange(truth.shape[1])
+    design = Design(features, n_knots, counts)
+    constant = np.zeros(truth.shape[1])
     coefficients = np.zeros((design.basis.width, truth.shape[1]))
     for i in np.unique(best):
         these = best == i
-        every, each = design.solve(*grid[i])
-        intercept[these], coefficients[:, these] = every[these], each[:, these]
+        constant[these], coefficients[:, these] = design.solver(*grid[i])(truth[:, these])
     chosen = held_out[best, :, np.arange(truth.shape[1])].T
-    report = {"bend": [grid[i][0] for i in best], "size": [grid[i][1] for i in best]}
-    return SplineModel(design.basis, intercept, coefficients), chosen, report
+    found = SplineChoice(tuple(grid[i][0] for i in best), tuple(grid[i][1] for i in best))
+    return SplineModel(design.basis, constant, coefficients), chosen, found
 
 
-def fit_spline(
-    features: Floats, truth: Floats, n_knots: int, penalty: tuple[float, float]
-) -> SplineModel:
-    """Fit with given penalties."""
-    design = _Design(features, truth, n_knots)
-    return SplineModel(design.basis, *design.solve(*penalty))
+class Design:
+    """An additive spline's columns and penalties.
 
+    Attributes
+    ----------
+    basis
+        With knots at the features' quantiles.
+    columns
+        Shape (n, width).
+    """
 
-class _Design:
-    """Normal equations of the additive model."""
-
-    def __init__(self, features: Floats, truth: Floats, n_knots: int) -> None:
+    def __init__(self, features: Floats, n_knots: int, counts: Floats) -> None:
         self.basis = SplineBasis.at_quantiles(features, n_knots)
-        columns = self.basis.columns(features)
-        self.n = len(features)
-        self.mean, self.truth_mean = columns.mean(axis=0), truth.mean(axis=0)
-        centred = columns - self.mean
-        self.gram = centred.T @ centred
-        self.moment = centred.T @ (truth - self.truth_mean)
+        self.columns = self.basis.columns(features)
+        self.counts = counts / counts.mean()
+        self.mean = self.counts @ self.columns / len(features)
+        self.weighted = (self.columns - self.mean) * self.counts[:, None]
+        self.gram = self.weighted.T @ (self.columns - self.mean)
         width = self.basis.width
         self.bend, self.size = np.zeros((width, width)), np.zeros((width, width))
         at = 0
@@ -74,16 +108,23 @@ class _Design:
             m = len(knots)
             if m == 0:
                 continue
-            span = float(column.std())
             block = slice(at, at + m)
-            self.bend[block, block] = wiggliness(knots) * span**3
+            self.bend[block, block] = wiggliness(knots) * float(column.std()) ** 3
             centre = np.eye(m) - 1.0 / m
             # Every curve's mean over its knots is held at 0, else curves could trade constants.
             self.size[block, block] = centre / m + 10.0 / m**2
             at += m
 
-    def solve(self, bend: float, size: float) -> tuple[Floats, Floats]:
-        """Give intercepts and coefficients."""
-        penalised = self.gram + self.n * (bend * self.bend + size * self.size)
-        coefficients: Floats = np.linalg.solve(penalised, self.moment)
-        return self.truth_mean - self.mean @ coefficients, coefficients
+    def solver(self, bend: float, size: float) -> Solver:
+        """Give the function from outputs, shape (n, n_outputs), to constants and coefficients."""
+        from scipy.linalg import cho_factor, cho_solve
+
+        n = len(self.columns)
+        factor = cho_factor(self.gram + n * (bend * self.bend + size * self.size))
+
+        def solve(truth: Floats) -> tuple[Floats, Floats]:
+            middle = self.counts @ truth / n
+            coefficients: Floats = cho_solve(factor, self.weighted.T @ (truth - middle))
+            return middle - self.mean @ coefficients, coefficients
+
+        return solve

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,67 +20,14 @@ from metabench_py.stack.inputs import (
     response_matrix,
     targets_of,
 )
+from metabench_py.stack.members import Member, Shape, members_of
 from metabench_py.stack.spline import SplineModel
 
-__all__ = ["Member", "Stack", "StackInputs"]
+__all__ = ["Stack", "StackInputs"]
 
 FORMAT = 1
 # A fitted scale is kept within these score points, wherever an LLM lies.
 SCALE_RANGE = (1e-3, 100.0)
-
-
-class Member(Protocol):
-    """One regression of all outputs."""
-
-    kind: ClassVar[str]
-
-    def predict(self, features: Floats, responses: Floats) -> Floats:
-        """Predict, shape (n, n_outputs).
-
-        Parameters
-        ----------
-        features
-            Shape (n, n_features).
-        responses
-            All benchmarks' beside each other, shape (n, n_items); no columns where the stack
-            does not use them.
-        """
-
-    def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Give plain arrays."""
-
-
-@dataclass(frozen=True, eq=False)
-class SplineMember:
-    """Additive splines."""
-
-    kind: ClassVar[str] = "spline"
-    model: SplineModel
-
-    def predict(self, features: Floats, responses: Floats) -> Floats:
-        """See `Member`."""
-        return self.model.predict(features)
-
-    def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Give plain arrays."""
-        return self.model.to_arrays()
-
-    @classmethod
-    def from_arrays(cls, arrays: Arrays, shape: Shape) -> SplineMember:
-        """Read `to_arrays` back."""
-        return cls(SplineModel.from_arrays(arrays, shape.n_features, shape.n_outputs))
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Sizes that every member of a stack agrees on."""
-
-    n_features: int
-    n_items: int
-    n_outputs: int
-
-
-_KINDS = {member.kind: member for member in (SplineMember,)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +46,8 @@ class Stack:
     members
         By kind.
     weights
-        Not negative, summing to 1 for each output, shape (n_members, n_outputs).
+        Of the members, in their order; not negative, summing to 1 for each output, shape
+        (n_members, n_outputs).
     spread
         Logarithm of the expected absolute error, one output a target (`targets`).
     """
@@ -207,11 +155,7 @@ class Stack:
         n_items = {b: n for b, n in zip(benchmarks, items, strict=True) if n}
         shape = Shape(len(names_of(benchmarks)), sum(items), len(benchmarks))
         limits = take_floats(arrays, "limits", (shape.n_features, 2))
-        members: dict[str, Member] = {}
-        for kind, member in _KINDS.items():
-            own = part(arrays, kind)
-            if own:
-                members[kind] = member.from_arrays(own, shape)
+        members = members_of(arrays, shape)
         weights = take_floats(arrays, "weights", (len(members), shape.n_outputs))
         if not members or (weights < 0).any():
             raise InputError("The stack has no member, or a negative weight.")
