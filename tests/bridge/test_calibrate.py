@@ -121,9 +121,9 @@ def test_errors_are_held_out_and_grouped(made: Path, world: tuple[Path, Path, Pa
         table = bundle.errors[target]
         assert table.group is not None
         assert len(np.unique(table.group)) == len(organisations)
-        # predicted - error gives back exactly the true scores, in whatever order.
+        # predicted - error gives back the true scores, rounded, in whatever order.
         np.testing.assert_allclose(
-            np.sort(table.predicted - table.error), np.sort(scores[target]), atol=1e-9
+            np.sort(table.predicted - table.error), np.sort(scores[target]), atol=1e-6
         )
         spread = scores[target].std()
         rmse = np.sqrt(np.mean(table.error**2))

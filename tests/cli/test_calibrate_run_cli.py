@@ -61,6 +61,8 @@ def test_a_run_makes_a_bundle_that_says_how(six: tuple[Path, dict[str, Any]]) ->
     how = manifest["provenance"]["run"]
     assert how["select"]["budget"] == 15
     assert how["bundle"]["folds"] == 3
+    assert how["bundle"]["second_stage"] == ["stack"]
+    assert list(bundle.stages) == ["stack"]
     assert set(how) == {"benchmarks", "exclude", "preprocess", "split", "select", "bundle"}
     # Test LLMs have no part in it: 10 % of each quarter of those that preprocessing kept.
     assert 255 <= manifest["provenance"]["n_llms"] <= 272
@@ -181,6 +183,24 @@ def test_what_a_bundle_says_about_itself_is_asked_for_first(tmp_path: Path) -> N
     said = cli("run", "--config", config, code=2).stderr
     assert "no 'licence'" in said
     assert not (tmp_path / ".bundle.work" / "preprocess").exists()
+
+
+def test_a_second_stage_that_is_none_names_file_and_table(tmp_path: Path) -> None:
+    from metabench_py.calibration.run_config import load_config
+    from metabench_py.errors import InputError
+
+    config = write_leaderboard(tmp_path)
+    text = config.read_text()
+    for stages, said in (
+        ('["lm"]', "bundle.second_stage is 'lm'; give one of stack, gam, fast-gam"),
+        ('["gam", "fast-gam"]', "one of gam and fast-gam"),
+        ("[]", "choose stack, gam, fast-gam"),
+    ):
+        config.write_text(text.replace('["stack"]', stages))
+        with pytest.raises(InputError, match=said):
+            load_config(config)
+    config.write_text(text.replace('["stack"]', '["stack", "fast-gam"]'))
+    assert load_config(config).bundle.stages == ("stack", "fast-gam")
 
 
 def test_the_template_is_a_file_that_reads_in(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from helpers.calibration import write_world
 from helpers.r_trees import bare_environment, with_deadly_package, without_package, without_r
 
 from metabench_py import rbridge
+from metabench_py.bundle import load_bundle
+from metabench_py.bundle.read import default_stage
 from metabench_py.bundle.released import released_files
 
 pytestmark = pytest.mark.usefixtures("needs_r")
@@ -61,7 +63,7 @@ def commands(tmp_path: Path) -> dict[str, list[str]]:
         "calibrate": ["calibrate", "bundle", "--responses", str(responses), "--scores",
                       str(scores), "--items", str(items), "--out", out, "--name", "t",
                       "--version-label", "T", "--licence", "CC0-1.0", "--source", "simulated",
-                      "--folds", "3", "--engine", "native"],
+                      "--folds", "3", "--engine", "native", "--second-stage", "gam"],
     }  # fmt: skip
 
 
@@ -120,7 +122,21 @@ def test_native_needs_no_r(states: dict[str, dict[str, str]], state: str) -> Non
     for engine in engines:
         done = run(states[state], "reconstruct", "example", "--engine", engine, "--json")
         assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout)["engine"] == {"irt": "native", "second_stage": "portable"}
+        second = "stack" if default_stage(None) == "stack" else "portable"
+        assert json.loads(done.stdout)["engine"] == {"irt": "native", "second_stage": second}
+
+
+def test_calibrating_a_stack_needs_no_r(
+    states: dict[str, dict[str, str]], commands: dict[str, list[str]], tmp_path: Path
+) -> None:
+    """And without R it is what a calibration makes, unless told otherwise."""
+    command = [word for word in commands["calibrate"] if word not in ("--second-stage", "gam")]
+    done = run(states["none"], *command)
+    assert done.returncode == 0, done.stderr
+    bundle = load_bundle(tmp_path / "out")
+    assert list(bundle.stages) == ["stack"]
+    assert bundle.manifest["provenance"]["software"] == {}
+    assert bundle.manifest["provenance"]["options"]["second_stage"] == ["stack"]
 
 
 @pytest.mark.parametrize("command", ["second-stage", "calibrate"])

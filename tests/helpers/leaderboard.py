@@ -29,6 +29,7 @@ engine = "native"
 
 [bundle]
 engine = "native"
+second_stage = ["stack"]
 folds = 3
 basis_size = 8
 
