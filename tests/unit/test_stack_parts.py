@@ -1,0 +1,212 @@
+"""The stack's parts by themselves: splines, trees, the process, weights, near-duplicates."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from metabench_py.errors import InputError
+from metabench_py.stack.evidence import Evidence, representative
+from metabench_py.stack.fit_gp import GpChoice, fit_output, gp_data, join_outputs
+from metabench_py.stack.fit_trees import boost, export
+from metabench_py.stack.folds import group_folds
+from metabench_py.stack.gp import item_distances
+from metabench_py.stack.inducing import inducing_points
+from metabench_py.stack.near_duplicates import join_labels, near_duplicates
+from metabench_py.stack.spline import SplineBasis, cardinal
+from metabench_py.stack.trees import Forest
+from metabench_py.stack.weights import simplex_weights
+
+
+def test_splines_are_scipys_natural_splines_and_go_on_as_lines() -> None:
+    from scipy.interpolate import CubicSpline
+
+    rng = np.random.default_rng(1)
+    knots = np.sort(rng.normal(size=7))
+    values = rng.normal(size=7)
+    inside = np.linspace(knots[0], knots[-1], 200)
+    theirs = CubicSpline(knots, values, bc_type="natural")
+    assert np.allclose(cardinal(inside, knots) @ values, theirs(inside), atol=1e-12)
+    for end in (0, -1):
+        beyond = knots[end] + np.array([-2.0, -1.0] if end == 0 else [1.0, 2.0])
+        line = theirs(knots[end]) + theirs(knots[end], 1) * (beyond - knots[end])
+        assert np.allclose(cardinal(beyond, knots) @ values, line, atol=1e-12)
+
+
+def test_a_constant_feature_and_ties_get_no_knots_too_many() -> None:
+    features = np.column_stack([np.ones(50), np.repeat([0.0, 1.0], 25), np.arange(50.0)])
+    basis = SplineBasis.at_quantiles(features, 12)
+    assert [len(k) for k in basis.knots] == [0, 2, 12]
+    assert basis.columns(features).shape == (50, 14)
+
+
+def test_exported_trees_predict_as_scikit_learn() -> None:
+    rng = np.random.default_rng(2)
+    features = rng.normal(size=(1500, 20))
+    truth = 50 + 10 * features[:, 0] + 5 * np.abs(features[:, 3]) + rng.normal(size=1500)
+    model = boost(features, truth, 1)
+    forest = export(model)
+    new = rng.normal(scale=3, size=(5000, 20))
+    assert np.abs(forest.predict(new) - model.predict(new)).max() < 1e-9
+    # On thresholds themselves too, and after a round trip.
+    split = forest.left != np.arange(len(forest.left))
+    assert len(forest.roots) == 250
+    assert split.sum() == 250 * 7
+    on = features[:300].copy()
+    on[np.arange(300), forest.feature[split][:300]] = forest.threshold[split][:300]
+    again = Forest.from_arrays(forest.to_arrays(), 20)
+    assert np.abs(again.predict(on) - model.predict(on)).max() < 1e-9
+    assert np.array_equal(again.predict(on), forest.predict(on))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("left", 0), ("right", 200), ("feature", 20), ("roots", 3)],
+)
+def test_damaged_trees_are_refused(name: str, value: int) -> None:
+    rng = np.random.default_rng(3)
+    features = rng.normal(size=(200, 20))
+    arrays = export(boost(features, features[:, 0], 1)).to_arrays()
+    arrays[name] = arrays[name].copy()
+    arrays[name][1 if name == "left" else 0] = value
+    if name == "left":
+        # A node that leads back to its tree's root would be walked for ever.
+        arrays["right"] = arrays["right"].copy()
+        arrays["right"][1] = 0
+    with pytest.raises(InputError):
+        Forest.from_arrays(arrays, 20)
+
+
+def process_data(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(n, 4)) * [1, 10, 5, 1] + [0, 50, 40, 0]
+    chance = 1 / (1 + np.exp(-(features[:, :1] + rng.normal(size=30))))
+    responses = (rng.random((n, 30)) < chance).astype(float)
+    truth = 50 + features[:, 1] + 5 * np.sin(features[:, 0]) + 4 * responses[:, 0]
+    return features, responses, truth + rng.normal(scale=0.5, size=n)
+
+
+def test_the_likelihoods_gradient_is_its_slope() -> None:
+    from scipy.optimize import approx_fprime
+
+    features, responses, truth = process_data(40, 4)
+    standard = (features - features.mean(axis=0)) / features.std(axis=0)
+    centred = responses - responses.mean(axis=0)
+    for sizes, answers in (((10, 20), centred), ((), centred[:, :0])):
+        evidence = Evidence(standard, answers, sizes, (truth - truth.mean()) / truth.std())
+        rng = np.random.default_rng(5)
+        at = evidence.centre.logs + rng.normal(scale=0.5, size=len(evidence.centre.logs))
+        slope = approx_fprime(at, lambda p, e=evidence: e(p)[0], 1e-6)
+        assert np.abs(evidence(at)[1] - slope).max() < 1e-3
+
+
+def test_the_sparse_process_is_the_exact_one_where_points_suffice() -> None:
+    # With the LLMs themselves as inducing points FITC is the exact process.
+    features, responses, truth = process_data(60, 6)
+    new_features, new_responses, _ = process_data(20, 7)
+    none = np.arange(60)
+    data = gp_data(features, responses, (10, 20), none, none, none % 5, 1)
+    own = type(data.inducing)(data.standard, data.responses)
+    data = type(data)(**{**vars(data), "inducing": own})
+    fitted = fit_output(data, truth)
+    choice = GpChoice(fitted.choice.settings, 1.0)
+    sparse = join_outputs(data, [fit_output(data, truth, choice)])
+    found = sparse.predict(new_features, new_responses)[:, 0]
+
+    settings, unit = choice.settings, truth.std()
+    centre = responses.mean(axis=0)
+
+    def covariance(x: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        items = item_distances(answers, responses, (10, 20))
+        value = 100.0 + (x * settings.values("slope")) @ data.standard.T
+        for variance, block in zip(
+            settings.values("item_slope"), (slice(0, 10), slice(10, 30)), strict=True
+        ):
+            size = block.stop - block.start
+            value += (
+                variance * (answers - centre)[:, block] @ (responses - centre)[:, block].T / size
+            )
+        return value + settings.kernel().between(x, data.standard, items)
+
+    noise = settings.one("noise") * np.eye(60)
+    weights = np.linalg.solve(
+        covariance(data.standard, responses) + noise, (truth - truth.mean()) / unit
+    )
+    standard = (new_features - data.mean) / data.deviation
+    exact = truth.mean() + unit * covariance(standard, new_responses) @ weights
+    assert np.abs(found - exact).max() < 1e-2
+
+
+def test_no_inducing_point_is_an_llms_own_row() -> None:
+    for n in (30, 700):
+        features, responses, _ = process_data(n, 9)
+        # Copies, which a mean of three rows could give away.
+        features[5:10], responses[5:10] = features[5], responses[5]
+        standard = (features - features.mean(axis=0)) / features.std(axis=0)
+        points = inducing_points(standard, responses, 1)
+        assert 20 <= len(points) <= 500
+        apart = np.abs(points.features[:, None] - standard).max(axis=2)
+        assert apart.min() > 1e-4
+        assert (responses[:, None] != points.responses).any(axis=2).all()
+        again = inducing_points(standard, responses, 1)
+        assert np.array_equal(points.features, again.features)
+        steps = points.responses * 255
+        assert np.allclose(steps, np.rint(steps))
+
+
+def test_weights_are_those_of_least_error_and_few_llms_stay_near_the_prior() -> None:
+    rng = np.random.default_rng(10)
+    truth = rng.normal(size=5000)
+    noise = rng.normal(size=(5000, 3)) * [1.0, 2.0, 30.0]
+    predicted = truth[:, None] + noise
+    counts, prior = np.ones(5000), np.array([0.2, 0.3, 0.5])
+    weights = simplex_weights(predicted, truth, prior, 0.0, counts)
+    assert weights.sum() == pytest.approx(1.0)
+    assert (weights >= 0).all()
+    assert weights == pytest.approx([0.8, 0.2, 0.0], abs=0.02)
+    few = simplex_weights(predicted[:5], truth[:5], prior, 1e6, counts[:5])
+    assert few == pytest.approx(prior, abs=0.01)
+    # A member that only harms gets nothing, exactly.
+    biased = np.column_stack([truth + noise[:, 0], truth + 2 * noise[:, 0] + 5])
+    assert simplex_weights(biased, truth, np.array([0.5, 0.5]), 0.0, counts)[1] == 0.0
+
+
+def test_near_duplicates_are_found_and_kept_with_their_organisation() -> None:
+    rng = np.random.default_rng(11)
+    responses = (rng.random((40, 400)) < 0.5).astype(np.int8)
+    responses[7], responses[20] = responses[3], responses[3]
+    responses[20, :3] ^= 1
+    responses[9] = responses[4]
+    responses[9, :20] ^= 1
+    scores = rng.uniform(20, 80, size=(40, 6))
+    scores[30] = scores[31] + 0.05
+    clusters = near_duplicates([responses[:, :150], responses[:, 150:]], scores)
+    sizes = np.bincount(clusters)
+    assert set(np.flatnonzero(clusters == clusters[3])) == {3, 7, 20}
+    assert clusters[30] == clusters[31]
+    assert (sizes > 1).sum() == 2
+    # Few items agree by chance, and so does one score.
+    assert np.bincount(near_duplicates([np.zeros((5, 30))])).max() == 1
+    assert np.bincount(near_duplicates(scores=np.ones((5, 1)))).max() == 1
+
+    organisations = np.arange(40) // 4
+    groups = join_labels(organisations, clusters)
+    assert len({groups[i] for i in (0, 3, 7, 4, 20)}) == 1
+    fold = group_folds(groups, 5, 1)
+    for group in np.unique(groups):
+        assert len(set(fold[groups == group])) == 1
+    assert set(fold) == set(range(5))
+    with pytest.raises(InputError, match="same LLMs"):
+        near_duplicates([responses], scores[:5])
+    with pytest.raises(InputError, match="two organisations"):
+        group_folds(np.zeros(10), 5, 1)
+
+
+def test_the_likelihood_sees_one_llm_of_a_cluster_and_groups_in_turn() -> None:
+    groups = np.array([0] * 50 + list(range(1, 11)))
+    clusters = np.arange(60)
+    clusters[50:55] = 50
+    chosen = representative(groups, clusters, 12, 1)
+    assert len(chosen) == 12
+    assert (groups[chosen] == 0).sum() == 12 - 6
+    assert (clusters[chosen] == 50).sum() == 1
