@@ -159,22 +159,23 @@ def _gam(
 
 def _errors(folder: BundleFolder, content: bytes) -> Errors:
     first = folder.manifest["schema"] == 1
-    texts = ("target",) if first else ("second_stage", "target")
+    few = ("target",) if first else ("second_stage", "target")
     numbers = ("predicted", "error") if first else ("predicted", "error", "scale")
-    table = read_columns(folder, ERRORS, content, texts, numbers, ("group",))
-    names: list[Any] = table["target"]
-    check_names(folder, ERRORS, names, TARGETS)
-    stages: list[Any] = ["gam"] * len(names) if first else table["second_stage"]
+    table = read_columns(folder, ERRORS, content, (), numbers, ("group",), few)
+    names = table["target"]
+    check_names(folder, ERRORS, names.names, TARGETS)
+    stages = ("gam",) if first else table["second_stage"].names
     check_names(folder, ERRORS, stages, (*STAGE_NAMES, SINGLE))
     if not first and table["scale"].size and not table["scale"].min() > 0.0:
         fail(folder.path, ERRORS, "a scale is not above 0")
-    column, stage_column = np.array(names, dtype=object), np.array(stages, dtype=object)
     errors: Errors = {}
-    for stage in set(stages):
-        of_stage = stage_column == stage
+    for stage in stages:
         errors[stage] = {}
         for target in TARGETS:
-            rows = np.flatnonzero(of_stage & (column == target))
+            found = names.where(target)
+            if not first:
+                found = found & table["second_stage"].where(stage)
+            rows = np.flatnonzero(found)
             if rows.size:
                 errors[stage][target] = ErrorTable(
                     table["predicted"][rows],

@@ -21,21 +21,30 @@ def bundle() -> Bundle:
     return load_bundle()
 
 
+@pytest.mark.parametrize("name", ["stack", "gam"])
 @pytest.mark.parametrize("target", TARGETS)
-def test_grouped_coverage(bundle: Bundle, target: Target, record: Record) -> None:
+def test_grouped_coverage(bundle: Bundle, name: str, target: Target, record: Record) -> None:
     """Errors are out of fold already; here the interval's own width and quantile are, too."""
-    table = bundle.errors[target]
+    stage = next((s for n, s in bundle.stages.items() if n == name), None)
+    if stage is None:
+        pytest.skip(f"the embedded bundle has no second stage {name}")
+    table = stage.errors[target]
     assert table.group is not None
     random = np.random.default_rng(1)
     fold = random.integers(FOLDS, size=table.group.max() + 1)[table.group]
     inside = np.zeros(table.error.size, dtype=bool)
+    scale = np.ones(table.error.size) if table.scale is None else table.scale
     for k in range(FOLDS):
         held_out = fold == k
-        kept = ErrorTable(table.predicted[~held_out], table.error[~held_out])
+        kept = ErrorTable(
+            table.predicted[~held_out], table.error[~held_out], scale=scale[~held_out]
+        )
         conformal = ConformalInterval.from_errors(kept)
-        lower, upper = conformal.interval(table.predicted[held_out], 0.9)
+        lower, upper = conformal.interval(table.predicted[held_out], 0.9, scale[held_out])
         # The error is predicted minus true.
         true = table.predicted[held_out] - table.error[held_out]
         inside[held_out] = (lower <= true) & (true <= upper)
     off = abs(inside.mean() - 0.9)
-    record("coverage off 90 %", f"embedded bundle, {target}", float(off), tolerances.COVERAGE)
+    record(
+        "coverage off 90 %", f"embedded bundle, {name}, {target}", float(off), tolerances.COVERAGE
+    )
