@@ -101,8 +101,8 @@ def bundle(folder: Path) -> float:
             sys.executable, "-m", "metabench_py", "calibrate", "bundle", "--responses",
             folder / "few", "--scores", cleaned / "scores.parquet", "--split",
             cleaned / "split.parquet", "--items", folder / "chosen" / "items.parquet", "--out",
-            folder / "bundle", "--name", "golden", "--label", "G", "--licence", "CC0-1.0",
-            "--source", "simulated", "--mode", "mirt-path", "--basis-size", "10",
+            folder / "bundle", "--name", "golden", "--version-label", "G", "--licence", "CC0-1.0",
+            "--source", "simulated", "--mode", "mirt-path", "--basis-size", "10", "--second-stage", "gam",
         ]
     )  # fmt: skip
 
