@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from metabench_py import __version__
+from metabench_py.cli.adapt import adapt_app
 from metabench_py.cli.analyze import analyze_app
 from metabench_py.cli.bundle import bundle_app
 from metabench_py.cli.calibrate import calibrate_app
@@ -41,6 +42,7 @@ app.add_typer(jobs_app)
 app.add_typer(scrape_app)
 app.add_typer(data_app)
 app.add_typer(analyze_app)
+app.add_typer(adapt_app)
 
 
 def _version(wanted: bool) -> None:

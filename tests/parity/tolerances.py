@@ -150,6 +150,18 @@ PAIR_CALIBRATION = Tolerance(
 PAIR_COVERAGE = Tolerance("pair interval", 0.03, "a share; as the probability")
 RANKS = Tolerance("rank correlation", 5e-5, "the reference has four digits")
 
+# Adaptive testing.
+CAT_ROOT = Tolerance("catR's root", 1e-9, "the root of the same derivatives; only rounding differs")
+CAT_EAP = Tolerance(
+    "catR's EAP and its SE",
+    1e-6,
+    "catR's trapezoids halve the end nodes, the engines' sum does not",
+)
+CAT_SE = Tolerance("catR's SE", 1e-9, "a closed form at the same root")
+CAT_THETA = Tolerance("catR's thetaEst", 1.3e-4, "R's uniroot stops at an interval of 1.2e-4")
+CAT_WORTH = Tolerance("catR's item worth", 1e-9, "closed forms and the same trapezoids")
+CAT_ITEMS = Tolerance("catR's items", 0.0, "number of tests with another item")
+
 TABLE: tuple[Tolerance, ...] = tuple(
     value for value in tuple(globals().values()) if isinstance(value, Tolerance)
 )
