@@ -17,7 +17,7 @@ from metabench_py.report.markup import Child, Markup, el, join
 from metabench_py.report.run_values import ReportRun
 
 _WIDTH = 400.0
-_NAME = 28
+_NAME = 22
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,9 @@ def compare_figure(runs: Sequence[ReportRun], target: Target) -> Markup:
         parts.append(_text(388, y, _number(score.score), "label"))
         parts.append(_interval(x, y + 12, score.lower, score.score, score.upper, run.label))
     bottom = top + len(order) * step
-    ticks = tuple(float(t) for t in np.linspace(x.low, x.high, 6))
-    parts.append(_axis(x, bottom, ticks, f"{TITLES[target]}, points"))
+    gap = next(gap for gap in (1.0, 5.0, 10.0, 20.0) if (x.high - x.low) <= 6 * gap or gap == 20.0)
+    ticks = tuple(float(t) for t in np.arange(gap * np.ceil(x.low / gap), x.high + 0.1, gap))
+    parts.append(_axis(x, bottom, ticks, "points"))
     about = "; ".join(
         f"{run.label}: {_number(s.score)} ({_number(s.lower)} to {_number(s.upper)})"
         for run, s in zip(order, scores, strict=True)

@@ -71,7 +71,10 @@ def render_report(
         el(
             "main",
             _comparison(runs, anchors, pairs) if several else None,
-            *(_run(run, anchor, whole) for run, anchor in zip(runs, anchors, strict=True)),
+            *(
+                _run(run, anchor, name(run.label) if several else "In short", whole)
+                for run, anchor in zip(runs, anchors, strict=True)
+            ),
             id="content",
         ),
         el("footer", el("p", f"Made by metabench-py {__version__}.", class_="muted")),
@@ -122,7 +125,7 @@ def _save() -> Markup:
 
 def _comparison(runs: Sequence[ReportRun], anchors: Sequence[str], pairs: Pairs | None) -> Markup:
     shown = TARGETS if len(runs) <= _ALL_FIGURES else TARGETS[:1]
-    figures = [el("figure", compare_figure(runs, target)) for target in shown]
+    figures = [el("figure", el("figcaption", TITLES[t]), compare_figure(runs, t)) for t in shown]
     parts: list[Child] = [
         el("h2", "Comparison"),
         tables.runs_table(runs, anchors),
@@ -160,7 +163,7 @@ def _comparison(runs: Sequence[ReportRun], anchors: Sequence[str], pairs: Pairs 
     return el("section", *parts, id="comparison")
 
 
-def _run(run: ReportRun, anchor: str, whole: bool) -> Markup:
+def _run(run: ReportRun, anchor: str, heading: Child, whole: bool) -> Markup:
     result = run.result
     grand = result.scores["grand"]
     told = f"metabench version {result.version}"
@@ -177,7 +180,7 @@ def _run(run: ReportRun, anchor: str, whole: bool) -> Markup:
     ranked = grand.percentile is not None
     return el(
         "section",
-        el("h2", name(run.label)),
+        el("h2", heading),
         el("p", told, class_="muted"),
         el(
             "dl",

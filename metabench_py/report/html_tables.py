@@ -64,7 +64,7 @@ def score_table(run: ReportRun) -> Markup:
     for target in TARGETS:
         score = scores[target]
         bounds = f"{number(score.lower)} to {number(score.upper)}"
-        cells = [el("td", number(score.score)), el("td", bounds)]
+        cells = [el("td", number(score.score)), el("td", bounds, class_="whole")]
         if ranked:
             cells.append(el("td", percentile(score)))
         strong = "strong" if target == "grand" else None
@@ -75,7 +75,7 @@ def score_table(run: ReportRun) -> Markup:
 
 def percentile(score: Score) -> Markup:
     """Percentile, with its interval where the result has one."""
-    low, high = (getattr(score, f"percentile_{end}", None) for end in ("lower", "upper"))
+    low, high = score.percentile_lower, score.percentile_upper
     if score.percentile is None or low is None or high is None:
         return join(number(score.percentile))
     return join(
@@ -97,7 +97,7 @@ def ability_table(run: ReportRun) -> Markup:
                 el("td", number(ability.theta, 2)),
                 el("td", number(ability.se, 3)),
                 el("td", ability.method),
-                el("td", answered),
+                el("td", answered, class_="whole"),
                 el("td", number(ability.subscore)),
                 el("td", number(ability.linear_predictor)),
             )
@@ -118,12 +118,12 @@ def item_table(
     rows = []
     for one in items:
         told, kind = _ANSWERS[one.answer]
-        residual = number(one.residual, 2)
+        residual = f"{one.residual:+.2f}" if math.isfinite(one.residual) else "-"
         label = f"{TITLES[one.benchmark]} {one.item}" if titled else one.item
         cells: list[Child] = [
             el("th", name(label), scope="row"),
             el("td", told, class_=kind),
-            el("td", number(one.expected, 2)),
+            el("td", _probability(one.expected), data_value=_sortable(one.expected, 6)),
             el("td", residual, data_value=_sortable(abs(one.residual), 3)),
             el("td", number(one.difficulty, 2), data_value=_sortable(one.difficulty, 3)),
             el("td", number(one.a1, 2)),
@@ -211,8 +211,8 @@ def pairs_table(pairs: Pairs, target: Target) -> Markup:
                 "tr",
                 el("th", name(pair.first), " less ", name(pair.second), scope="row", class_="name"),
                 el("td", f"{difference:+.2f}", data_value=f"{difference:.6f}"),
-                el("td", f"{lower:+.2f} to {upper:+.2f}"),
-                el("td", _chance(pair.probability[target])),
+                el("td", f"{lower:+.2f} to {upper:+.2f}", class_="whole"),
+                el("td", _chance(pair.probability[target]), class_="whole"),
             )
         )
     head = ["Pair", "Difference", f"{100 * pairs.level:g} % interval", "P(first better)"]
@@ -225,8 +225,16 @@ def facts(rows: Iterable[tuple[str, Child]], caption: str) -> Markup:
     return el("table", el("caption", caption), el("tbody", *made), class_="facts")
 
 
+def _probability(value: float) -> str:
+    if value < 0.005:
+        return "< 0.01"
+    return "> 0.99" if value > 0.995 else f"{value:.2f}"
+
+
 def _chance(value: float) -> str:
-    return f"{min(max(value, 0.001), 0.999):.3f}" if math.isfinite(value) else "-"
+    if value < 0.0005:
+        return "< 0.001"
+    return "> 0.999" if value > 0.9995 else f"{value:.3f}"
 
 
 def _sortable(value: float, digits: int) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 PROGRAM = shutil.which("chromium")
-_PATIENCE = 60.0
+_PATIENCE = 120.0
 # The colour behind a text is that of the nearest ancestor that has one.
 _CONTRAST = """
 (() => {
@@ -134,10 +134,10 @@ class Page:
         scripts: bool = True,
     ) -> None:
         self._browser = browser
-        context = browser.call("Target.createBrowserContext")["browserContextId"]
-        target = browser.call("Target.createTarget", url="about:blank", browserContextId=context)[
-            "targetId"
-        ]
+        self._context = browser.call("Target.createBrowserContext")["browserContextId"]
+        target = browser.call(
+            "Target.createTarget", url="about:blank", browserContextId=self._context
+        )["targetId"]
         self._session: str = browser.call("Target.attachToTarget", targetId=target, flatten=True)[
             "sessionId"
         ]
@@ -158,6 +158,10 @@ class Page:
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         return self._browser.call(method, self._session, **parameters)
+
+    def close(self) -> None:
+        """End the page and its process."""
+        self._browser.call("Target.disposeBrowserContext", browserContextId=self._context)
 
     def run(self, script: str) -> Any:
         """Value of an expression; works also where the page's own scripts are off."""

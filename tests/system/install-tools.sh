@@ -19,9 +19,10 @@ unshare --mount --pid --fork true 2>/dev/null || refuse "this machine lets root 
 chroot / true 2>/dev/null || refuse "root may not chroot here; run them in a virtual machine, or in a container with --privileged."
 
 missing=""
-# Containers; Slurm, whose daemons a test starts and stops by itself; caret and psych, whose results ours repeat.
+# Containers; Slurm, whose daemons a test starts and stops by itself; caret and psych, whose results ours repeat;
+# Chromium, which looks at the HTML report.
 for package in buildah podman runc debootstrap debian-archive-keyring gpgv ca-certificates \
-    slurmctld slurmd slurm-client munge r-cran-caret r-cran-psych; do
+    slurmctld slurmd slurm-client munge r-cran-caret r-cran-psych chromium fonts-dejavu-core; do
     state=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)
     [ "$state" = "install ok installed" ] || missing="$missing $package"
 done
