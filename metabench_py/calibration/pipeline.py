@@ -32,6 +32,8 @@ from metabench_py.gam.adaptive import LEAST_BASIS
 from metabench_py.rbridge import has_package, locate, r_version, require_package
 from metabench_py.stack.near_duplicates import join_labels, near_duplicates
 
+# mgcv's own for an adaptive spline.
+_USUAL_BASIS = 40
 POPULATION_LEVELS = np.linspace(0.0, 1.0, 201)
 # Names that this step is done, its running number, and how many there are.
 Progress = Callable[[str, int, int], None]
@@ -47,7 +49,8 @@ class CalibrationOptions:
         Who fits the item parameters, and how.
     second_stage
         Second stages, the default first: ``stack``; ``gam``, the original's; ``fast-gam``, by
-        ``mgcv::bam``. None: stack and gam where R has mgcv, else stack.
+        ``mgcv::bam``. None: stack, and gam where R has mgcv and there are more LLMs than a GAM
+        has coefficients.
     folds, seed
         Folds of the second stage, organisation-grouped ones and as many random ones.
     basis_size
@@ -74,12 +77,14 @@ class CalibrationOptions:
             )
         check_stages(self.second_stage)
 
-    @property
-    def stages(self) -> tuple[StageFit, ...]:
-        """Second stages to make; looks on disk for R where they were left open."""
+    def stages(self, n_llms: int) -> tuple[StageFit, ...]:
+        """Second stages to make of so many LLMs; looks on disk for R where they were left open."""
         if self.second_stage is not None:
             return self.second_stage
-        return ("stack", "gam") if has_package("mgcv") else ("stack",)
+        # Ten terms: six abilities, two linear predictors, two sub-scores.
+        coefficients = 10 * ((self.basis_size or _USUAL_BASIS) - 1) + 1
+        enough = n_llms * (self.folds - 1) > coefficients * self.folds
+        return ("stack", "gam") if enough and has_package("mgcv") else ("stack",)
 
 
 def check_stages(stages: tuple[str, ...] | None) -> None:
@@ -153,7 +158,8 @@ def calibrate_bundle(
     if options.workers < 1:
         raise InputError(f"{options.workers} workers cannot work; take 1 or more.", workers=0)
     check_place(out, replace)
-    if set(options.stages) - {"stack"}:
+    fits = options.stages(len(inputs.llms))
+    if set(fits) - {"stack"}:
         require_package("mgcv")
     choose_engine(options.engine, options.mode)
     folds = make_folds(inputs, options.folds, options.seed)
@@ -162,7 +168,7 @@ def calibrate_bundle(
         steps = _Steps(
             executor or opened.enter_context(LocalPool(options.workers)), progress, total=6 + 1
         )
-        stages = StageWork(options.stages, folds, options.basis_size, options.seed, folder)
+        stages = StageWork(fits, folds, options.basis_size, options.seed, folder)
         steps.total += stages.n_steps
         first: dict[Benchmark, FirstStage] = {}
         steps.run(first_stage_tasks(inputs, options.engine, options.mode, folder, first), 6)
@@ -286,7 +292,8 @@ def _provenance(
     options: CalibrationOptions,
 ) -> dict[str, Any]:
     counts = np.bincount(folds.clusters)
-    uses_r = bool(set(options.stages) - {"stack"})
+    fits = options.stages(len(inputs.llms))
+    uses_r = bool(set(fits) - {"stack"})
     r = {"R": r_version(), "mgcv": locate.package_version("mgcv")} if uses_r else {}
     return {
         "source": description.source,
@@ -307,7 +314,7 @@ def _provenance(
         "second_stages": {
             fit: f"{_SECOND_STAGES[fit]}; trained on linear predictors from the other folds, none "
             "of an LLM's own group"
-            for fit in options.stages
+            for fit in fits
         },
         "errors": (
             "Cross-validated: each LLM is predicted by linear models and second stages that saw no "
@@ -322,7 +329,7 @@ def _provenance(
         "software": r,
         "options": {
             **{k: v for k, v in asdict(options).items() if k != "workers"},
-            "second_stage": list(options.stages),
+            "second_stage": list(fits),
         },
         **({} if description.run is None else {"run": dict(description.run)}),
     }

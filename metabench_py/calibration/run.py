@@ -116,7 +116,7 @@ def run(
     if makes_bundle:
         # Before hours of work.
         config.description()
-        if set(config.bundle.stages) - {"stack"}:
+        if set(config.bundle.second_stage or ()) - {"stack"}:
             require_package("mgcv")
     with locked(config.work):
         _check_out(config, replace)
@@ -249,8 +249,10 @@ def _bundle(config: RunConfig, matrices: Path, cleaned: Path, parted: Path, chos
             executor=room.executor,
         )
 
-    options = {**asdict(config.bundle), "second_stage": list(config.bundle.stages)}
+    options = asdict(config.bundle)
     del options["workers"]
+    # Left open, they depend on whether R has mgcv, which the hash of the code knows.
+    options["second_stage"] = list(config.bundle.second_stage or ())
     about = {**asdict(description), "run": dict(description.run or {})}
     inputs = {"matrices": matrices, "scores": scores, "split": split, "items": items}
     settings = {**options, "description": about}

@@ -200,7 +200,7 @@ def test_a_second_stage_that_is_none_names_file_and_table(tmp_path: Path) -> Non
         with pytest.raises(InputError, match=said):
             load_config(config)
     config.write_text(text.replace('["stack"]', '["stack", "fast-gam"]'))
-    assert load_config(config).bundle.stages == ("stack", "fast-gam")
+    assert load_config(config).bundle.second_stage == ("stack", "fast-gam")
 
 
 def test_the_template_is_a_file_that_reads_in(tmp_path: Path) -> None:

@@ -84,3 +84,13 @@ def test_groups_of_organisations_are_organisation_folds() -> None:
 def test_second_stages_are_known_and_called_differently(stages: tuple[str, ...]) -> None:
     with pytest.raises(InputError, match="Second stage"):
         CalibrationOptions(second_stage=stages)  # type: ignore[arg-type]
+
+
+def test_what_is_left_open_is_what_r_and_the_llms_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metabench_py.calibration.pipeline.has_package", lambda name: True)
+    assert CalibrationOptions().stages(2461) == ("stack", "gam")
+    assert CalibrationOptions().stages(430) == ("stack",)
+    assert CalibrationOptions(basis_size=8).stages(90) == ("stack", "gam")
+    assert CalibrationOptions(second_stage=("gam",)).stages(90) == ("gam",)
+    monkeypatch.setattr("metabench_py.calibration.pipeline.has_package", lambda name: False)
+    assert CalibrationOptions().stages(2461) == ("stack",)

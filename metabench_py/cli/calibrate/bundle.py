@@ -73,7 +73,7 @@ def bundle_command(
         typer.Option(
             "--second-stage",
             help="stack, gam (the original's), fast-gam, or two with a comma, the default first. "
-            "Left out: stack,gam where R has mgcv, else stack.",
+            "Left out: stack,gam where R has mgcv and there are LLMs enough for a GAM, else stack.",
         ),
     ] = None,
     folds: Annotated[
