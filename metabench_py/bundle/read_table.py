@@ -94,7 +94,8 @@ class Few:
         """Tell in which rows a name is."""
         if name not in self.names:
             return np.zeros(len(self.number), dtype=bool)
-        return self.number == self.names.index(name)
+        found: NDArray[np.bool_] = self.number == self.names.index(name)
+        return found
 
 
 def _numbers(column: Any, kind: type[np.float64 | np.int64]) -> NDArray[Any]:
