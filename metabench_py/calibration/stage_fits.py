@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from metabench_py.benchmarks import TARGETS, Benchmark, Target
 from metabench_py.bundle.arrays import pack_arrays, unpack_arrays
 from metabench_py.bundle.schema import StageFit
+from metabench_py.calibration.code_version import code_version
 from metabench_py.calibration.stage_fitters import Lessons
 from metabench_py.calibration.work import WorkFolder, digest
 from metabench_py.compute import Task
@@ -186,22 +188,16 @@ def lessons_parts(lessons: Lessons) -> list[Any]:
     ]
 
 
-def _numbers_versions() -> list[str]:
-    """Of the libraries that fit a stack."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = []
-    for name in ("numpy", "scipy", "scikit-learn"):
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            found.append(f"{name} absent")
-    return found
-
-
 def stack_settings(seed: int) -> list[Any]:
     """JSON values of all that a stack's fit depends on besides its data."""
-    return [seed, _numbers_versions()]
+    return [seed, code_version(("metabench_py.stack.fit",)), _version("scikit-learn")]
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "absent"
 
 
 def _mgcv_version() -> str:
