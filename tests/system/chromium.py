@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-PROGRAM = shutil.which("chromium")
+# The shell is the same engine without the desktop around it: it starts in a tenth of the time.
+PROGRAM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
 _PATIENCE = 120.0
 # The colour behind a text is that of the nearest ancestor that has one.
 _CONTRAST = """
@@ -217,7 +218,7 @@ def browser(folder: Path) -> Iterator[Browser]:
     theirs_read, ours_write = os.pipe()
     ours_read, theirs_write = os.pipe()
     arguments = [
-        PROGRAM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+        PROGRAM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
         "--no-first-run", "--disable-background-networking", "--disable-component-update",
         "--hide-scrollbars", "--remote-debugging-pipe", f"--user-data-dir={folder / 'profile'}",
         "about:blank",

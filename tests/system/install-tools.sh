@@ -22,7 +22,7 @@ missing=""
 # Containers; Slurm, whose daemons a test starts and stops by itself; caret and psych, whose results ours repeat;
 # Chromium, which looks at the HTML report.
 for package in buildah podman runc debootstrap debian-archive-keyring gpgv ca-certificates \
-    slurmctld slurmd slurm-client munge r-cran-caret r-cran-psych chromium fonts-dejavu-core; do
+    slurmctld slurmd slurm-client munge r-cran-caret r-cran-psych chromium-headless-shell fonts-dejavu-core; do
     state=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)
     [ "$state" = "install ok installed" ] || missing="$missing $package"
 done
