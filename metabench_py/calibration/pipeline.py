@@ -24,12 +24,13 @@ from metabench_py.calibration.first_stage import (
 from metabench_py.calibration.folds import group_folds, organisation_numbers
 from metabench_py.calibration.inputs import CalibrationInputs, load_inputs
 from metabench_py.calibration.second_stage import Learners, linear_predictors
+from metabench_py.calibration.stage_fitters import has_scikit_learn, require_fitters
 from metabench_py.calibration.stages import Folds, Stages, StageWork
 from metabench_py.calibration.work import WorkFolder, digest
 from metabench_py.compute import LocalPool, Task, run_tasks
 from metabench_py.errors import InputError
 from metabench_py.gam.adaptive import LEAST_BASIS
-from metabench_py.rbridge import has_package, locate, r_version, require_package
+from metabench_py.rbridge import has_package, locate, r_version
 from metabench_py.stack.near_duplicates import join_labels, near_duplicates
 
 # mgcv's own for an adaptive spline.
@@ -50,7 +51,7 @@ class CalibrationOptions:
     second_stage
         Second stages, the default first: ``stack``; ``gam``, the original's; ``fast-gam``, by
         ``mgcv::bam``. None: stack, and gam where R has mgcv and there are more LLMs than a GAM
-        has coefficients.
+        has coefficients (gam alone where scikit-learn is absent).
     folds, seed
         Folds of the second stage, organisation-grouped ones and as many random ones.
     basis_size
@@ -84,7 +85,8 @@ class CalibrationOptions:
         # Ten terms: six abilities, two linear predictors, two sub-scores.
         coefficients = 10 * ((self.basis_size or _USUAL_BASIS) - 1) + 1
         enough = n_llms * (self.folds - 1) > coefficients * self.folds
-        return ("stack", "gam") if enough and has_package("mgcv") else ("stack",)
+        gam: tuple[StageFit, ...] = ("gam",) if enough and has_package("mgcv") else ()
+        return ("stack", *gam) if has_scikit_learn() or not gam else gam
 
 
 def check_stages(stages: tuple[str, ...] | None) -> None:
@@ -159,8 +161,7 @@ def calibrate_bundle(
         raise InputError(f"{options.workers} workers cannot work; take 1 or more.", workers=0)
     check_place(out, replace)
     fits = options.stages(len(inputs.llms))
-    if set(fits) - {"stack"}:
-        require_package("mgcv")
+    require_fitters(fits)
     choose_engine(options.engine, options.mode)
     folds = make_folds(inputs, options.folds, options.seed)
     folder = WorkFolder(work or out.parent / f".{out.name}.work")
@@ -394,7 +395,7 @@ def calibrate(
     InputError
         An input is not usable; the message names file, row and item.
     MissingDependencyError
-        A GAM is asked for, and R with mgcv is absent.
+        The stack is to be made and scikit-learn is absent, or a GAM and R with mgcv is.
     ConvergenceError, RError
         A fit gave no usable numbers.
     """

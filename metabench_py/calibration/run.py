@@ -29,10 +29,10 @@ from metabench_py.calibration.stage_cache import (
     StageRunner,
     locked,
 )
+from metabench_py.calibration.stage_fitters import require_fitters
 from metabench_py.calibration.subsample import SubsampleOptions
 from metabench_py.calibration.subsample_folder import subsample_folder
 from metabench_py.errors import InputError, StorageError
-from metabench_py.rbridge import require_package
 from metabench_py.storage import atomic_folder, sha256, write_json
 
 _PUBLISHED = "published.json"
@@ -116,8 +116,7 @@ def run(
     if makes_bundle:
         # Before hours of work.
         config.description()
-        if set(config.bundle.second_stage or ()) - {"stack"}:
-            require_package("mgcv")
+        require_fitters(config.bundle.second_stage or ())
     with locked(config.work):
         _check_out(config, replace)
         runner = StageRunner(config.work, executor, progress or Quiet())

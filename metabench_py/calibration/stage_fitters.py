@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib.util
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,9 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench_py.benchmarks import TARGETS, Benchmark, Target
+from metabench_py.bundle.schema import StageFit
+from metabench_py.errors import MissingDependencyError
 from metabench_py.gam.features import target_features
 from metabench_py.gam.mgcv import GamOptions
 from metabench_py.irt.model import Floats
+from metabench_py.rbridge import require_package
 from metabench_py.reconstruction.second_stage import GamStage, SecondStage, StackStage
 from metabench_py.stack.inputs import StackInputs
 
@@ -43,6 +47,30 @@ class Lessons:
         """What can be predicted: each benchmark, and grand where all are there."""
         whole = "grand.l" in self.table
         return tuple(t for t in TARGETS if t in self.table or (t == "grand" and whole))
+
+
+def require_fitters(fits: Sequence[StageFit]) -> None:
+    """Check that what these second stages are fitted with is there; looks on disk only.
+
+    Raises
+    ------
+    RUnavailableError
+        R or mgcv is absent, and a GAM is to be fitted.
+    MissingDependencyError
+        scikit-learn is absent, and the stack is to be fitted.
+    """
+    if set(fits) - {"stack"}:
+        require_package("mgcv")
+    if "stack" in fits and not has_scikit_learn():
+        raise MissingDependencyError(
+            "Fitting the stack needs scikit-learn; install it with `pip install scikit-learn`, or "
+            "take --second-stage gam."
+        )
+
+
+def has_scikit_learn() -> bool:
+    """Whether the stack can be fitted here."""
+    return importlib.util.find_spec("sklearn") is not None
 
 
 class Fitter(Protocol):

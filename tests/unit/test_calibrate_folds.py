@@ -12,7 +12,8 @@ from metabench_py.calibration.folds import (
     organisation_folds,
     organisation_numbers,
 )
-from metabench_py.errors import InputError
+from metabench_py.calibration.stage_fitters import require_fitters
+from metabench_py.errors import InputError, MissingDependencyError
 
 
 def names(*sizes: int) -> list[str]:
@@ -94,3 +95,14 @@ def test_what_is_left_open_is_what_r_and_the_llms_allow(monkeypatch: pytest.Monk
     assert CalibrationOptions(second_stage=("gam",)).stages(90) == ("gam",)
     monkeypatch.setattr("metabench_py.calibration.pipeline.has_package", lambda name: False)
     assert CalibrationOptions().stages(2461) == ("stack",)
+    monkeypatch.setattr("metabench_py.calibration.pipeline.has_scikit_learn", lambda: False)
+    assert CalibrationOptions().stages(2461) == ("stack",)
+    monkeypatch.setattr("metabench_py.calibration.pipeline.has_package", lambda name: True)
+    assert CalibrationOptions().stages(2461) == ("gam",)
+
+
+def test_a_stack_without_scikit_learn_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match="pip install scikit-learn"):
+        require_fitters(("stack",))
+    require_fitters(())
