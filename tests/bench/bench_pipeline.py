@@ -102,7 +102,8 @@ def bundle(folder: Path) -> float:
             folder / "few", "--scores", cleaned / "scores.parquet", "--split",
             cleaned / "split.parquet", "--items", folder / "chosen" / "items.parquet", "--out",
             folder / "bundle", "--name", "golden", "--version-label", "G", "--licence", "CC0-1.0",
-            "--source", "simulated", "--mode", "mirt-path", "--basis-size", "10", "--second-stage", "gam",
+            "--source", "simulated", "--mode", "mirt-path", "--basis-size", "10",
+            "--second-stage", "gam",
         ]
     )  # fmt: skip
 
