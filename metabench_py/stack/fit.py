@@ -26,6 +26,7 @@ from metabench_py.stack.inputs import (
     StackInputs,
     benchmarks_of,
     feature_matrix,
+    names_of,
     response_matrix,
     targets_of,
 )
@@ -36,10 +37,12 @@ from metabench_py.stack.trees import Forest
 from metabench_py.stack.weights import simplex_weights
 
 LEAST_LLMS = 20
+# A linear predictor is left out whose error is so many times that of a line in the sub-score.
+USELESS = 1.5
 # What few LLMs' weights are drawn to, and as how many LLMs that counts.
 PRIOR_FEW = {"spline": 0.4, "process": 0.6}
 PRIOR = {"spline": 0.15, "process": 0.6, "trees": 0.25}
-PRIOR_STRENGTH = 100.0
+PRIOR_STRENGTH = 300.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +155,7 @@ def fit_stack(
         truth = _by_target(data.truth, data.benchmarks)
         errors = np.column_stack([predicted[t] - truth[t] for t in predicted])
         spread, scale, penalty = fit_scale(data.features, errors, data.fold)
-    limits = np.column_stack([data.features.min(axis=0), data.features.max(axis=0)])
+    limits = np.column_stack([data.raw.min(axis=0), data.raw.max(axis=0)])
     stack = Stack(data.benchmarks, data.n_items, limits, members, weights, spread)
     choices = StackChoices(spline, process, weights)
     report = {
@@ -161,6 +164,7 @@ def fit_stack(
         "near_duplicates": _cluster_report(data.clusters),
         "folds": int(data.fold.max()) + 1,
         "seed": options.seed,
+        "left_out": list(data.left_out),
         "kept_choices": options.choices is not None,
         "weights": {
             b: {kind: round(float(w), 4) for kind, w in zip(kinds, weights[:, i], strict=True)}
@@ -189,7 +193,9 @@ def fit_stack(
 class _Data:
     benchmarks: tuple[Benchmark, ...]
     n_items: dict[Benchmark, int]
+    raw: Floats
     features: Floats
+    left_out: tuple[str, ...]
     responses: Floats
     truth: Floats
     clusters: NDArray[np.int64]
@@ -221,10 +227,14 @@ def _data(
     clusters = near_duplicates(list(checked.values()), truth)
     joined = join_labels(np.asarray(groups), clusters)
     _, number, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
+    useless = _useless(features, truth, benchmarks)
     return _Data(
         benchmarks,
         n_items,
         features,
+        # Constant columns: no member uses them.
+        np.where(useless, features.mean(axis=0), features),
+        tuple(name for name, out in zip(names_of(benchmarks), useless, strict=True) if out),
         np.concatenate([np.zeros((n, 0)), *checked.values()], axis=1),
         truth,
         clusters,
@@ -232,6 +242,28 @@ def _data(
         group_folds(joined, options.folds, options.seed),
         1.0 / sizes[number],
     )
+
+
+def _useless(
+    features: Floats, truth: Floats, benchmarks: tuple[Benchmark, ...]
+) -> NDArray[np.bool_]:
+    """Say which linear predictors know less than the sub-score, shape (n_features,).
+
+    With hardly more LLMs than items least squares gives noise of hundreds of points.
+    """
+    names = names_of(benchmarks)
+    useless = np.zeros(len(names), dtype=bool)
+    for i, benchmark in enumerate(benchmarks):
+        share = features[:, names.index(f"{benchmark}.s")]
+        line = np.column_stack([np.ones(len(share)), share])
+        coefficients = np.linalg.lstsq(line, truth[:, i], rcond=None)[0]
+        by_share = np.sqrt(np.mean((line @ coefficients - truth[:, i]) ** 2))
+        column = names.index(f"{benchmark}.l")
+        by_linear = np.sqrt(np.mean((features[:, column] - truth[:, i]) ** 2))
+        useless[column] = by_linear > USELESS * by_share
+    if useless.any() and "grand.l" in names:
+        useless[names.index("grand.l")] = True
+    return useless
 
 
 def _scores(scores: Mapping[Target, Floats], benchmarks: tuple[Benchmark, ...], n: int) -> Floats:

@@ -7,7 +7,7 @@ and the smooth kernels' inducing columns, where each LLM's noise has what the in
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,9 @@ class GpData:
     Attributes
     ----------
     mean, deviation
-        Of the features.
+        Of the features; where one is constant, 1.
+    varying
+        1 for a feature that is not constant, else 0, shape (n_features,).
     standard
         Standardised features, shape (n, n_features).
     responses, sizes
@@ -49,6 +51,7 @@ class GpData:
 
     mean: Floats
     deviation: Floats
+    varying: Floats
     standard: Floats
     responses: Floats
     sizes: tuple[int, ...]
@@ -104,12 +107,14 @@ def gp_data(
 ) -> GpData:
     """Standardise, and choose inducing points and the LLMs for the likelihood."""
     mean, deviation = features.mean(axis=0), features.std(axis=0)
-    deviation = np.where(deviation > 1e-9, deviation, 1.0)
+    varying = deviation > 1e-9
+    deviation = np.where(varying, deviation, 1.0)
     standard = (features - mean) / deviation
     _, number, copies = np.unique(clusters, return_inverse=True, return_counts=True)
     return GpData(
         mean,
         deviation,
+        varying.astype(np.float64),
         standard,
         responses,
         tuple(sizes),
@@ -160,7 +165,7 @@ def fit_output(data: GpData, truth: Floats, choice: GpChoice | None = None) -> G
     constant, slopes, item_slopes, weights = columns.unpack(solution)
     return GpOutput(
         GpChoice(settings, noises[best]),
-        settings.kernel(),
+        columns.kernel,
         centre + constant,
         slopes,
         item_slopes,
@@ -199,7 +204,10 @@ class _Columns:
     def __init__(self, data: GpData, centred: Floats, settings: Settings) -> None:
         from scipy.linalg import cholesky, solve_triangular
 
-        kernel, points = settings.kernel(), data.inducing
+        # A feature that does not vary here may do so in a new LLM, and must not count then.
+        kernel = settings.kernel()
+        kernel = self.kernel = replace(kernel, rates=kernel.rates * data.varying)
+        points = data.inducing
         self.slope = np.sqrt(settings.values("slope"))
         share = settings.values("item_slope") / np.array(data.sizes, np.float64)
         self.item_slope = np.sqrt(np.repeat(share, data.sizes))
