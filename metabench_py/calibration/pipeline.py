@@ -6,7 +6,7 @@ import contextlib
 import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,15 @@ from metabench_py.calibration.first_stage import (
 )
 from metabench_py.calibration.folds import group_folds, organisation_numbers
 from metabench_py.calibration.inputs import CalibrationInputs, load_inputs
+from metabench_py.calibration.provenance import provenance
 from metabench_py.calibration.second_stage import Learners, linear_predictors
 from metabench_py.calibration.stage_fitters import has_scikit_learn, require_fitters
 from metabench_py.calibration.stages import Folds, Stages, StageWork
-from metabench_py.calibration.work import WorkFolder, digest
+from metabench_py.calibration.work import WorkFolder
 from metabench_py.compute import LocalPool, Task, run_tasks
 from metabench_py.errors import InputError
 from metabench_py.gam.adaptive import LEAST_BASIS
-from metabench_py.rbridge import has_package, locate, r_version
+from metabench_py.rbridge import has_package
 from metabench_py.stack.near_duplicates import join_labels, near_duplicates
 
 # mgcv's own for an adaptive spline.
@@ -268,7 +269,7 @@ def _draft(
         version=description.version,
         licence=description.licence,
         licence_text=description.licence_text,
-        provenance=_provenance(inputs, folds, description, options),
+        provenance=provenance(inputs, folds, description, options),
         benchmarks=models,
         stages=made.stored,
         singles=made.singles,
@@ -277,78 +278,6 @@ def _draft(
         population={t: np.quantile(scores[t], POPULATION_LEVELS) for t in TARGETS},
         population_levels=POPULATION_LEVELS,
     )
-
-
-_SECOND_STAGES: dict[StageFit, str] = {
-    "stack": "non-negative mixture of additive splines, Gaussian processes and boosted trees",
-    "gam": "mgcv::gam, a sum of s(., bs = 'ad')",
-    "fast-gam": "mgcv::bam(discrete = TRUE), a sum of s(., bs = 'ps')",
-}
-
-
-def _provenance(
-    inputs: CalibrationInputs,
-    folds: Folds,
-    description: Description,
-    options: CalibrationOptions,
-) -> dict[str, Any]:
-    counts = np.bincount(folds.clusters)
-    fits = options.stages(len(inputs.llms))
-    uses_r = bool(set(fits) - {"stack"})
-    r = {"R": r_version(), "mgcv": locate.package_version("mgcv")} if uses_r else {}
-    return {
-        "source": description.source,
-        "inputs_sha256": _fingerprint(inputs),
-        "n_llms": len(inputs.llms),
-        "n_organisations": len(np.unique(organisation_numbers(inputs.llms))),
-        "n_near_duplicates": int(counts[counts > 1].sum()),
-        "n_groups": len(np.unique(folds.groups)),
-        "fit_mode": options.mode,
-        "item_parameters": (
-            "marginal maximum likelihood on all LLMs of each benchmark's matrix, "
-            "theta ~ normal(0, 1)"
-        ),
-        "linear_predictor": (
-            "lm of the full score on the responses, on the LLMs with all six matrices and scores"
-        ),
-        "sub_score": "100 * right / number of items, in training and in use",
-        "second_stages": {
-            fit: f"{_SECOND_STAGES[fit]}; trained on linear predictors from the other folds, none "
-            "of an LLM's own group"
-            for fit in fits
-        },
-        "errors": (
-            "Cross-validated: each LLM is predicted by linear models and second stages that saw no "
-            "LLM of its organisation and no near-duplicate. The GAMs of the folds keep the "
-            "smoothing parameters of the fit on all LLMs; the stack makes all its choices anew. "
-            "Item parameters and abilities are those of the fit on all LLMs."
-        ),
-        "missing": (
-            "factors by which intervals widen where a share of the items was masked in held-out "
-            "LLMs, at random and in all benchmarks alike"
-        ),
-        "software": r,
-        "options": {
-            **{k: v for k, v in asdict(options).items() if k != "workers"},
-            "second_stage": list(fits),
-        },
-        **({} if description.run is None else {"run": dict(description.run)}),
-    }
-
-
-def _fingerprint(inputs: CalibrationInputs) -> str:
-    parts: list[Any] = []
-    for b in BENCHMARKS:
-        matrix, chosen = inputs.responses[b], inputs.items[b]
-        parts += [
-            matrix.values,
-            list(matrix.llms),
-            list(matrix.items),
-            list(asdict(chosen).items()),
-        ]
-    scores = inputs.scores
-    parts += [list(scores.names), *(scores.values[t] for t in TARGETS)]
-    return digest(*parts)
 
 
 def calibrate(

@@ -1,4 +1,4 @@
-"""Responses to scores: abilities, linear predictors and sub-scores, GAMs, intervals."""
+"""Responses to scores: abilities, linear predictors and sub-scores, second stages, intervals."""
 
 from metabench_py.reconstruction.api import reconstruct
 from metabench_py.reconstruction.reconstructor import Reconstructor
