@@ -28,7 +28,9 @@ def worth(state: State, rows: Integers, free: NDArray[np.bool_], criterion: Crit
     Shape (n_rows, n_items); -inf where an item is not free. ``random`` gives all free items 0.
     """
     if criterion == "MFI":
-        values = information(state.tables.parameters, state.theta[rows])
+        # Early in a test many LLMs have the same answers, hence the same ability.
+        theta, of = np.unique(state.theta[rows], return_inverse=True)
+        values = information(state.tables.parameters, theta)[of.ravel()]
     elif criterion in ("KL", "KLP"):
         values = kullback_leibler(state, rows, by_posterior=criterion == "KLP")
     elif criterion == "MEI":

@@ -113,14 +113,14 @@ def simulate(
     active = np.flatnonzero(free.any(axis=1))
     while active.size:
         asked = active
-        for ability, size in _batches(state.counts[active[0]], settings):
+        for ability, size in batches(state.counts[active[0]], settings):
             # All active LLMs have the same number of items, short batches of the last ones apart.
             asked = _give_batch(state, picker, values, free, asked, ability, size, theta_path,
                                 se_path)  # fmt: skip
         state.estimate(active)
         last = state.counts[active] - 1
         theta_path[active, last], se_path[active, last] = state.theta[active], state.se[active]
-        active = _go_on(state, settings, active, free, stop)
+        active = go_on(state, settings, active, free, stop)
     theta, se = _without_none(state)
     return CatResult(
         parameters.items, theta, se, state.counts, state.used, theta_path, se_path, tuple(stop),
@@ -136,7 +136,7 @@ def _without_none(state: State) -> tuple[Floats, Floats]:
     return np.where(some, state.theta, np.nan), np.where(some, state.se, np.nan)
 
 
-def _batches(given: int, settings: CatSettings) -> list[tuple[float | str | None, int]]:
+def batches(given: int, settings: CatSettings) -> list[tuple[float | str | None, int]]:
     """Say what comes before the next estimate: (ability, items); None: the estimate so far."""
     if given > 0:
         return [(None, settings.batch)]
@@ -160,7 +160,7 @@ def _give_batch(
     longest = state.used.shape[1]
     rows = rows[(state.counts[rows] < longest) & free[rows].any(axis=1)]
     open_to = free[rows]
-    worths = first_worth(state, rows, open_to, ability, picker)
+    worths = worth_at(state, rows, open_to, ability, picker)
     for _ in range(size):
         may = (state.counts[rows] < longest) & open_to.any(axis=1)
         rows, open_to, worths = rows[may], open_to[may], worths[may]
@@ -175,7 +175,7 @@ def _give_batch(
     return rows
 
 
-def first_worth(
+def worth_at(
     state: State,
     rows: Integers,
     free: NDArray[np.bool_],
@@ -193,7 +193,7 @@ def first_worth(
     return worth(state, rows, free, picker.settings.criterion)
 
 
-def _go_on(
+def go_on(
     state: State,
     settings: CatSettings,
     active: Integers,

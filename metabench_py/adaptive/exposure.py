@@ -38,7 +38,9 @@ class Picker:
         """
         settings = self.settings
         # Drawn for all LLMs, so that one's test does not depend on when others end.
-        chance = self.random.random((len(state.counts), free.shape[1]))[rows]
+        drawing = settings.criterion == "random" or settings.exposure != "none"
+        shape = (len(state.counts) if drawing else 0, free.shape[1])
+        chance = self.random.random(shape)[rows] if drawing else np.empty(shape)
         if settings.criterion == "random":
             values = np.where(free, chance, -np.inf)
         elif settings.exposure == "progressive":

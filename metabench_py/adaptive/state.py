@@ -22,7 +22,8 @@ class State:
     counts
         Number of items given, shape (n_llms,).
     log, slope, information, bias
-        Sums over the items given at the nodes of ability, shape (n_llms, n_nodes).
+        Sums over the items given at the nodes of ability, shape (n_llms, n_nodes); only those
+        that the estimator needs.
     theta, se
         Estimates, shape (n_llms,); without an item the prior's 0 and 1 (WLE: an infinite se).
     """
@@ -51,6 +52,8 @@ class State:
         if self.estimator == "EAP":
             return
         self.slope[rows] += tables.slope[answers.astype(np.int64), items]
+        if self.estimator == "MAP":
+            return
         self.information[rows] += tables.information[items]
         self.bias[rows] += tables.bias[items]
 

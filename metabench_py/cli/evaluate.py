@@ -98,7 +98,7 @@ def evaluate_command(
     from metabench_py.harness.run import run_variant
     from metabench_py.harness.settings import Settings
 
-    model, extra = _split(arguments)
+    model, extra = split_arguments(arguments)
     settings = Settings(
         model=model,
         backend=backend,
@@ -144,7 +144,8 @@ def choose_variants(
     return [Variant(version, permuted)]
 
 
-def _split(arguments: Sequence[str]) -> tuple[str, list[str]]:
+def split_arguments(arguments: Sequence[str]) -> tuple[str, list[str]]:
+    """Part the model from lm-eval's arguments."""
     model, *extra = arguments
     if extra and not extra[0].startswith("-"):
         raise InputError(

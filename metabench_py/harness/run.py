@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,11 +97,15 @@ class Plan:
 
     def fingerprint(self, installed: Installed) -> dict[str, Any]:
         """Everything that the logs depend on; an interrupted run goes on only with the same."""
+        return self.fingerprint_of(installed.version)
+
+    def fingerprint_of(self, version: str) -> dict[str, Any]:
+        """Give the same for a version of lm-eval."""
         return {
             "settings": self.settings.to_dict(),
             "tasks": list(self.tasks),
             "items": None if self.items is None else {b: sha256(p) for b, p in self.items.items()},
-            "lm_eval": installed.version,
+            "lm_eval": version,
         }
 
 
@@ -170,7 +174,7 @@ def run_variant(
     )
     say(f"{name}: {sum(expected.values())} items, lm-eval {installed.version}")
     started = time.time()
-    report = _run_lm_eval(plan, names)
+    report = run_lm_eval(plan, names)
     verified = _verify(plan, expected, report)
     record = _keep(plan, installed, verified, report, time.time() - started)
     shutil.rmtree(plan.work, ignore_errors=True)
@@ -207,13 +211,14 @@ def _prepare(plan: Plan, installed: Installed, resume: bool, restart: bool, say:
     write_json(path, wanted)
 
 
-def driver_specification(plan: Plan, names: list[str]) -> dict[str, Any]:
-    """Say what the driver is to do (pure)."""
+def driver_specification(plan: Plan, names: list[str], more: Sequence[str] = ()) -> dict[str, Any]:
+    """Say what the driver is to do (pure); `more` are further arguments of lm-eval."""
     work = plan.work.resolve()
+    arguments = lm_eval_arguments(
+        plan.settings, names, work / "tasks", work / "output", work / "responses"
+    )
     return {
-        "arguments": lm_eval_arguments(
-            plan.settings, names, work / "tasks", work / "output", work / "responses"
-        ),
+        "arguments": [*arguments, *more],
         "imports": list(plan.settings.imports),
         "report": str(work / "report.json"),
         "traceback": str(work / "traceback.txt"),
@@ -235,11 +240,12 @@ def environment(plan: Plan, current: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _run_lm_eval(plan: Plan, names: list[str]) -> dict[str, Any]:
+def run_lm_eval(plan: Plan, names: list[str], more: Sequence[str] = ()) -> dict[str, Any]:
+    """Run lm-eval in the plan's private folder, where its task files are; gives its report."""
     specification = plan.work / "run.json"
     report = plan.work / "report.json"
     report.unlink(missing_ok=True)
-    write_json(specification, driver_specification(plan, names))
+    write_json(specification, driver_specification(plan, names, more))
     command = [sys.executable, "-m", "metabench_py.harness.driver", str(specification.resolve())]
     # lm-eval's bars and its table go to stderr; stdout is for our result.
     process = subprocess.Popen(command, env=environment(plan, os.environ), stdout=2)
@@ -313,13 +319,18 @@ def _short(error: str) -> str:
 def _verify(
     plan: Plan, expected: Mapping[Benchmark, int], report: Mapping[str, Any]
 ) -> dict[str, Verified]:
+    check_saved(plan, report)
+    return verify_logs(plan.work / "output", plan.tasks, expected)
+
+
+def check_saved(plan: Plan, report: Mapping[str, Any]) -> None:
+    """Refuse a run whose logs lm-eval could not save."""
     if report["save_errors"]:
         raise StorageError(
             f"lm-eval could not save its logs ({_short(str(report['save_errors'][0]))}); free "
             "some space, and go on with --resume.",
             path=str(plan.work),
         )
-    return verify_logs(plan.work / "output", plan.tasks, expected)
 
 
 def _keep(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from metabench_py.adaptive import CatSettings, simulate
 from metabench_py.adaptive.catr import catr_bank, simulate_by_catr
 from metabench_py.adaptive.compare import compare_static
 from metabench_py.adaptive.engine import generate_responses, score_all
+from metabench_py.adaptive.live import LiveTest, run_live
 from metabench_py.adaptive.recovery import agreement, predict_scores
 from metabench_py.adaptive.study import CatData, best_rows, drawn, grid_of, run_grid, run_study
 from metabench_py.adaptive.sympson import sympson_hetter
@@ -227,3 +230,94 @@ def test_what_catr_cannot_do(monkeypatch: pytest.MonkeyPatch) -> None:
         simulate_by_catr(one, bank(), CatSettings(batch=2))
     with pytest.raises(InputError, match="no seed"):
         simulate_by_catr(one, bank(), CatSettings(criterion="random"))
+
+
+class Model:
+    """Answers by fixed answers, and notes what it was asked."""
+
+    def __init__(self, answers: dict[str, int], fail_at: int | None = None) -> None:
+        self.answers, self.fail_at = answers, fail_at
+        self.rounds: list[dict[Any, list[str]]] = []
+
+    def __call__(self, wanted: Any) -> Any:
+        if len(self.rounds) == self.fail_at:
+            raise KeyboardInterrupt
+        self.rounds.append({b: list(items) for b, items in wanted.items()})
+        return {b: {item: self.answers[item] for item in items} for b, items in wanted.items()}
+
+
+@pytest.fixture
+def answers() -> dict[str, int]:
+    row = generate_responses(bank(), np.array([0.6]), np.random.default_rng(11)).values[0]
+    found = {f"i{k}": int(value) for k, value in enumerate(row)}
+    found["i7"] = -1
+    return found
+
+
+LIVE = CatSettings(se=0.42, batch=4, start=(-0.7, 0.0, 0.7), exposure="randomesque", pool=3)
+MADE_WITH = {"model": "m", "test": LIVE.to_dict()}
+
+
+def live_tests() -> list[LiveTest]:
+    other = replace(LIVE, se=None, max_items=10)
+    return [LiveTest("arc", bank(), LIVE), LiveTest("gsm8k", bank(), other)]
+
+
+def test_live_test_ends_by_its_rules(answers: dict[str, int], tmp_path: Path) -> None:
+    model, path = Model(answers), tmp_path / "test.json"
+    tests = live_tests()
+    found = run_live(tests, model, path, MADE_WITH)
+    assert json.loads(path.read_text()) == found
+    assert found["finished"] is True
+    arc, gsm8k = found["benchmarks"]["arc"], found["benchmarks"]["gsm8k"]
+    assert (arc["stop"], gsm8k["stop"], gsm8k["n_items"]) == ("precision", "length", 10)
+    assert arc["se"] <= 0.42 < arc["rounds"][-2][2]
+    assert [len(r["arc"]) for r in model.rounds if "arc" in r] == [3] + [4] * (
+        len(arc["rounds"]) - 1
+    )
+    asked = [item for one in model.rounds for item in one.get("arc", [])]
+    assert len(set(asked)) == len(asked) == len(arc["answers"])
+    # The same answers, scored at once.
+    values = np.full((1, 40), -1, np.int8)
+    for item, answer in arc["answers"]:
+        values[0, int(item[1:])] = answer
+    theta, se = score_all(ResponseMatrix(("m",), bank().items, values), bank())
+    assert (theta[0], se[0]) == pytest.approx((arc["theta"], arc["se"]), abs=1e-9)
+
+
+@pytest.mark.parametrize("fail_at", [1, 2])
+def test_an_interrupted_test_goes_on_to_the_same_end(
+    answers: dict[str, int], tmp_path: Path, fail_at: int
+) -> None:
+    whole = run_live(live_tests(), Model(answers), tmp_path / "whole.json", MADE_WITH)
+    path, first = tmp_path / "parts.json", Model(answers, fail_at)
+    with pytest.raises(KeyboardInterrupt):
+        run_live(live_tests(), first, path, MADE_WITH)
+    with pytest.raises(InputError, match="Give --resume"):
+        run_live(live_tests(), Model(answers), path, MADE_WITH)
+    with pytest.raises(InputError, match="made with other model"):
+        run_live(live_tests(), Model(answers), path, MADE_WITH | {"model": "n"}, resume=True)
+    second = Model(answers)
+    assert run_live(live_tests(), second, path, MADE_WITH, resume=True) == whole
+    before = {item for one in first.rounds for item in one["arc"]}
+    assert not before & {item for one in second.rounds for item in one.get("arc", [])}
+    third = Model(answers)
+    assert run_live(live_tests(), third, path, MADE_WITH) == whole
+    assert third.rounds == []
+    again = Model(answers)
+    assert run_live(live_tests(), again, path, MADE_WITH, restart=True) == whole
+    assert again.rounds
+
+
+def test_damaged_files_are_told(answers: dict[str, int], tmp_path: Path) -> None:
+    path = tmp_path / "test.json"
+    found = run_live(live_tests(), Model(answers), path, MADE_WITH)
+    del found["benchmarks"]["arc"]["rounds"]
+    for text in ("{", "[]", json.dumps(found)):
+        path.write_text(text)
+        with pytest.raises(InputError, match="--restart to begin anew"):
+            run_live(live_tests(), Model(answers), path, MADE_WITH, resume=True)
+    with pytest.raises(InputError, match="no answer to item"):
+        live_tests()[0].take({"i3": 2})
+    with pytest.raises(InputError, match="no answer to item"):
+        live_tests()[0].take({"unknown": 1})

@@ -6,6 +6,7 @@ import typer
 
 from metabench_py.cli.adapt.analyze import analyze_command
 from metabench_py.cli.adapt.optimize import optimize_command
+from metabench_py.cli.adapt.run import run_command
 from metabench_py.cli.adapt.simulate import simulate_command
 
 adapt_app = typer.Typer(
@@ -15,6 +16,7 @@ adapt_app = typer.Typer(
 )
 
 
+adapt_app.command("run")(run_command)
 adapt_app.command("simulate")(simulate_command)
 adapt_app.command("optimize")(optimize_command)
 adapt_app.command("analyze")(analyze_command)
