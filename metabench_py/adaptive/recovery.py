@@ -87,7 +87,12 @@ def predict_scores(theta: Floats, score: Floats, fold: NDArray[np.int64]) -> Flo
 
 
 def curve(theta: Floats, score: Floats, at: Floats) -> Floats:
-    """Fit score ~ s(theta) on some LLMs and predict others."""
+    """Fit score ~ s(theta) on some LLMs and predict others.
+
+    Beyond the fitted abilities the curve is flat: the few LLMs at its ends say nothing of its
+    slope there.
+    """
+    at = np.clip(at, theta.min(), theta.max())
     distinct = len(np.unique(theta))
     if len(theta) >= _ENOUGH and distinct >= _DISTINCT:
         from metabench_py.gam.adaptive import fit_adaptive

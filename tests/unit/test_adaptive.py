@@ -15,7 +15,7 @@ from metabench_py.adaptive.catr import catr_bank, simulate_by_catr
 from metabench_py.adaptive.compare import compare_static
 from metabench_py.adaptive.engine import generate_responses, score_all
 from metabench_py.adaptive.live import LiveTest, run_live
-from metabench_py.adaptive.recovery import agreement, predict_scores
+from metabench_py.adaptive.recovery import agreement, curve, predict_scores
 from metabench_py.adaptive.study import CatData, best_rows, drawn, grid_of, run_grid, run_study
 from metabench_py.adaptive.sympson import sympson_hetter
 from metabench_py.compute import LocalPool
@@ -162,6 +162,16 @@ def test_scores_are_predicted_out_of_fold(data: CatData) -> None:
     told = agreement(found, data.score)
     assert told.correlation is not None
     assert told.correlation > 0.95
+
+
+def test_the_curve_is_flat_beyond_the_fitted_abilities() -> None:
+    theta = np.random.default_rng(0).standard_normal(300)
+    # The last LLM pulls the end of the curve down.
+    score = np.append(50.0 + 10.0 * theta, 40.0)
+    theta = np.append(theta, theta.max() + 0.05)
+    low, high, beyond = curve(theta, score, np.array([theta.min() - 5, theta.max(), 9.0]))
+    assert high == beyond
+    assert low == curve(theta, score, theta[[theta.argmin()]])[0]
 
 
 def test_grid_in_parallel_is_the_grid_alone(data: CatData) -> None:
