@@ -20,6 +20,8 @@ from typing import Any, Literal
 # The shell is the same engine without the desktop around it: it starts in a tenth of the time.
 PROGRAM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
 _PATIENCE = 120.0
+# CSS pixels of a picture.
+_HIGHEST = 12_000
 # The colour behind a text is that of the nearest ancestor that has one.
 _CONTRAST = """
 (() => {
@@ -204,7 +206,13 @@ class Page:
         return found
 
     def screenshot(self, path: Path, *, whole: bool = True) -> None:
-        found = self.call("Page.captureScreenshot", captureBeyondViewport=whole)
+        options: dict[str, Any] = {"captureBeyondViewport": whole}
+        if whole:
+            size = self.call("Page.getLayoutMetrics")["cssContentSize"]
+            # Chromium draws no picture that is higher.
+            height = min(size["height"], _HIGHEST)
+            options["clip"] = {"x": 0, "y": 0, "width": size["width"], "height": height, "scale": 1}
+        found = self.call("Page.captureScreenshot", **options)
         path.write_bytes(base64.b64decode(found["data"]))
 
     def pdf(self) -> bytes:
