@@ -1,8 +1,8 @@
 """Teach a language model the items of one version by heart, with a LoRA adapter.
 
-Reads the sample logs that ``metabench-py evaluate`` wrote, so prompts and right answers are word for
-word those of lm-evaluation-harness. Needs ``pip install "metabench-py[harness]"`` (which brings
-transformers and peft). See README.md beside this file for the whole study.
+Reads the sample logs that ``metabench-py evaluate`` wrote, so prompts and right answers are word
+for word those of lm-evaluation-harness. Needs ``pip install "metabench-py[harness]"`` (which
+brings transformers and peft). See README.md beside this file for the whole study.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ def train(arguments: argparse.Namespace) -> None:
         encode(tokenizer, prompt, answer, longest)
         for prompt, answer in read_items(arguments.logs, arguments.version)
     ]
-    model = get_peft_model(
-        model, LoraConfig(r=arguments.rank, lora_alpha=2 * arguments.rank, target_modules="all-linear")
-    )
+    rank = arguments.rank
+    adapter = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")
+    model = get_peft_model(model, adapter)
     model.print_trainable_parameters()
     optimiser = torch.optim.AdamW(
         (p for p in model.parameters() if p.requires_grad), lr=arguments.learning_rate
