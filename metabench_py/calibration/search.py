@@ -186,7 +186,10 @@ class OptunaOptimiser:
                 start["passes"] = first.passes
             elif self.threshold is None:
                 start["threshold"] = first.threshold
-            self._study.enqueue_trial(start, skip_if_exists=True)
+            # A first trial that was cut off has failed and is asked for again.
+            waiting = (optuna.trial.TrialState.WAITING,)
+            if not self._study.get_trials(deepcopy=False, states=waiting):
+                self._study.enqueue_trial(start)
         trial = self._asked = self._study.ask()
         return Choice(
             item_type=trial.suggest_categorical("item_type", space.item_types),

@@ -135,6 +135,16 @@ def test_an_interrupted_search_goes_on_to_the_same_end(tmp_path: Path) -> None:
     assert OptunaOptimiser(SearchSpace(), 1, path, "other").trials() == []
 
 
+def test_a_search_cut_off_in_its_first_trial_starts_with_it_again(tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    whole = search(OptunaOptimiser(SearchSpace(), 1), bowl, 8)
+    path = tmp_path / "search.db"
+    for _ in range(2):
+        # Killed while the first choice is being judged.
+        OptunaOptimiser(SearchSpace(), 1, path).propose()
+    assert search(OptunaOptimiser(SearchSpace(), 1, path), bowl, 8) == whole
+
+
 def test_a_space_with_a_budget_has_passes_and_no_threshold() -> None:
     pytest.importorskip("optuna")
     space = SearchSpace(("2PL",), budget=True)

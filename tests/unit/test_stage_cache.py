@@ -188,7 +188,7 @@ def test_kill_9_at_random_moments_changes_nothing(tmp_path: Path, source: Path) 
     kills = 0
     for _ in range(10):
         main = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        time.sleep(float(random.uniform(0.2, 1.6)))
+        time.sleep(float(random.uniform(0.1, 0.8)))
         if main.poll() is None:
             kills += 1
         main.send_signal(signal.SIGKILL)

@@ -85,7 +85,7 @@ def test_full_disk_keeps_the_old_folder(small_disk: Path) -> None:
 def test_full_disk_keeps_the_old_matrix(small_disk: Path) -> None:
     path = small_disk / "arc.parquet"
     ResponseMatrix(("m",), ("i",), np.array([[1]])).save(path)
-    n = 300
+    n = 800
     values = np.random.default_rng(0).integers(0, 2, (n, n))
     large = ResponseMatrix(tuple(map(str, range(n))), tuple(map(str, range(n))), values)
     with pytest.raises(StorageError, match="Nothing was changed"):
