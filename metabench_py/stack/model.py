@@ -97,7 +97,8 @@ class Stack:
         """
         features, _ = self._matrices(inputs)
         inside = np.clip(features, self.limits[:, 0], self.limits[:, 1])
-        spread = np.clip(np.exp(self.spread.predict(inside)), *SCALE_RANGE)
+        # Clipped before it is raised, so that a damaged file cannot overflow.
+        spread = np.exp(np.clip(self.spread.predict(inside), *np.log(SCALE_RANGE)))
         return {target: spread[:, i] for i, target in enumerate(self.targets)}
 
     def ranges(self) -> dict[str, tuple[float, float]]:
