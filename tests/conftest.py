@@ -51,6 +51,25 @@ def needs_r() -> None:
 
 
 @pytest.fixture(scope="session")
+def needs_catr(needs_r: None) -> None:
+    """Skip where R lacks catR."""
+    from metabench_py import rbridge
+
+    if not rbridge.has_package("catR"):
+        _skip_or_fail("METABENCH_REQUIRE_CATR", "R's catR is absent (CRAN only)")
+
+
+@pytest.fixture(scope="session")
+def needs_bayes(needs_r: None) -> None:
+    """Skip where R lacks rBayesianOptimization."""
+    from metabench_py import rbridge
+
+    if not rbridge.has_package("rBayesianOptimization"):
+        reason = "R's rBayesianOptimization is absent (CRAN only)"
+        _skip_or_fail("METABENCH_REQUIRE_BAYES", reason)
+
+
+@pytest.fixture(scope="session")
 def needs_mirt() -> None:
     """Skip where R lacks mirt."""
     from metabench_py import rbridge

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench_py.errors import InputError
+from metabench_py.stack.folds import fill_evenly
 
 LEAST_FOLDS = 3
 
@@ -70,9 +71,5 @@ def group_folds(
     order = sorted(sizes)
     np.random.default_rng(seed).shuffle(order)
     order.sort(key=lambda one: -sizes[one])
-    load = [0] * k
-    fold: dict[tuple[str, str], int] = {}
-    for key in order:
-        fold[key] = load.index(min(load))
-        load[fold[key]] += sizes[key]
+    fold = dict(zip(order, fill_evenly([sizes[key] for key in order], k), strict=True))
     return np.array([fold[one] for one in key_of], dtype=np.int64)

@@ -10,7 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from metabench_py.benchmarks import VERSIONS, EngineName, Version
-from metabench_py.cli.options import BundleOfVersion, Engine, Json, Metrics, Trust
+from metabench_py.cli.options import (
+    Backend,
+    BatchSize,
+    BundleOfVersion,
+    Device,
+    Engine,
+    Imports,
+    Items,
+    Json,
+    Metrics,
+    ModelArgs,
+    ModelArgument,
+    Trust,
+)
 from metabench_py.errors import BundleError, InputError
 
 if TYPE_CHECKING:
@@ -31,10 +44,7 @@ class _Scoring:
 
 
 def evaluate_command(
-    arguments: Annotated[
-        list[str],
-        typer.Argument(metavar="MODEL [-- LM-EVAL ARGUMENTS]", show_default=False),
-    ],
+    arguments: ModelArgument,
     version: Annotated[
         str | None,
         typer.Option("--version", help="A or B; the bundle's if left out.", show_default=False),
@@ -47,29 +57,16 @@ def evaluate_command(
     all_variants: Annotated[
         bool, typer.Option("--all-variants", help="A and B, each plain and permuted.")
     ] = False,
-    backend: Annotated[
-        str, typer.Option("--model", help="lm-eval's backend: hf, vllm, local-completions, ...")
-    ] = "hf",
-    model_args: Annotated[
-        list[str] | None,
-        typer.Option("--model-args", "--model_args", help="dtype=float32,... Repeatable."),
-    ] = None,
-    device: Annotated[str | None, typer.Option("--device", help="cuda, cuda:0, cpu, mps.")] = None,
-    batch_size: Annotated[
-        str | None, typer.Option("--batch-size", "--batch_size", help="A number or auto.")
-    ] = None,
+    backend: Backend = "hf",
+    model_args: ModelArgs = None,
+    device: Device = None,
+    batch_size: BatchSize = None,
     limit: Annotated[
         float | None,
         typer.Option("--limit", help="Items a task, or a share below 1; for trying out."),
     ] = None,
-    imports: Annotated[
-        list[str] | None,
-        typer.Option("--import", help="Module or file that registers the backend. Repeatable."),
-    ] = None,
-    items: Annotated[
-        Path | None,
-        typer.Option("--items", help="Folder of item files, for runs without the Hub."),
-    ] = None,
+    imports: Imports = None,
+    items: Items = None,
     output: Annotated[Path, typer.Option("--output", help="Folder for logs and results.")] = Path(
         "harness-results"
     ),

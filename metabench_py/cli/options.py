@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,6 +21,29 @@ BundleOfVersion = Annotated[
     typer.Option("--bundle", help="Folder or name; the installed one of the version if left out."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+# For lm-eval.
+ModelArgument = Annotated[
+    list[str], typer.Argument(metavar="MODEL [-- LM-EVAL ARGUMENTS]", show_default=False)
+]
+Backend = Annotated[
+    str, typer.Option("--model", help="lm-eval's backend: hf, vllm, local-completions, ...")
+]
+ModelArgs = Annotated[
+    list[str] | None,
+    typer.Option("--model-args", "--model_args", help="dtype=float32,... Repeatable."),
+]
+Device = Annotated[str | None, typer.Option("--device", help="cuda, cuda:0, cpu, mps.")]
+BatchSize = Annotated[
+    str | None, typer.Option("--batch-size", "--batch_size", help="A number or auto.")
+]
+Imports = Annotated[
+    list[str] | None,
+    typer.Option("--import", help="Module or file that registers the backend. Repeatable."),
+]
+Items = Annotated[
+    Path | None, typer.Option("--items", help="Folder of item files, for runs without the Hub.")
+]
 
 
 def one_of(option: str, text: str, known: tuple[str, ...]) -> str:

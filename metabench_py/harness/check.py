@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from metabench_py.benchmarks import TITLES, Benchmark
-from metabench_py.errors import LogError, MissingDependencyError, WorkerError
+from metabench_py.errors import LogError, MissingDependencyError
+from metabench_py.harness.documents import made_documents
 from metabench_py.harness.installed import find_lm_eval
 from metabench_py.harness.itemfiles import item_ids, read_items
 from metabench_py.harness.taskfiles import write_task_files
@@ -120,21 +118,8 @@ def documents(files: Mapping[Benchmark, Path], variant: Variant) -> dict[str, li
     with tempfile.TemporaryDirectory(prefix="metabench-documents-") as name:
         folder = Path(name)
         write_task_files(folder / "tasks", installed, variant, files)
-        out = folder / "hashes.json"
-        command = [sys.executable, "-m", "metabench_py.harness.documents"]
-        command += [str(folder / "tasks"), str(out), *variant.tasks]
-        done = subprocess.run(
-            command,
-            env={**os.environ, "HF_DATASETS_CACHE": str(folder / "cache")},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-        if done.returncode or not out.is_file():
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise WorkerError(f"lm-eval could not make the documents of the items: {last}")
-        return json.loads(out.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+        made = made_documents(folder / "tasks", variant.tasks, folder)
+    return {task: [value for _, value in rows] for task, rows in made.items()}
 
 
 def _log_rows(path: Path, benchmark: Benchmark) -> list[tuple[str, str | None]]:

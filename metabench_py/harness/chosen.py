@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from metabench_py.benchmarks import TITLES, Benchmark
-from metabench_py.errors import InputError, WorkerError
+from metabench_py.errors import InputError
+from metabench_py.harness.documents import made_documents
 from metabench_py.harness.installed import find_lm_eval
 from metabench_py.harness.itemfiles import item_ids
 from metabench_py.harness.run import Plan, check_saved, run_lm_eval
@@ -110,20 +108,11 @@ class ChosenItems:
         if files is not None:
             return {b: _numbered(item_ids(files[b], b)) for b in self._tasks}
         self._write_tasks()
-        out = self.plan.work / "items.json"
-        command = [sys.executable, "-m", "metabench_py.harness.doclist"]
-        command += [str(self.plan.work / "tasks"), str(out), *self._tasks.values()]
-        done = subprocess.run(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False,
-            env={**os.environ, "HF_DATASETS_CACHE": str(self.plan.work.resolve() / "cache")},
-        )  # fmt: skip
-        if done.returncode or not out.is_file():
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise WorkerError(
-                f"lm-eval could not list its items: {last}. Offline, give them with --items DIR."
-            )
-        found = json.loads(out.read_text(encoding="utf-8"))
-        return {b: _numbered(found[task]) for b, task in self._tasks.items()}
+        work = self.plan.work
+        made = made_documents(
+            work / "tasks", self._tasks.values(), work, "Offline, give the items with --items DIR."
+        )
+        return {b: _numbered([item for item, _ in made[t]]) for b, t in self._tasks.items()}
 
     def _write_tasks(self) -> None:
         self.plan.work.mkdir(parents=True, exist_ok=True)

@@ -103,10 +103,11 @@ class Reconstructor:
         raw = self._second.predict(stage)
         scores = self._scores(raw, values, stage)
         outside = self._second.outside(stage)
+        table = stage.features()
         results: list[Reconstruction | ConvergenceError] = []
         for row, model in enumerate(models):
             if all(np.isfinite(raw[t][row]) for t in self.targets):
-                results.append(self._result(model, row, stage, scores, outside[row]))
+                results.append(self._result(model, row, stage, table, scores, outside[row]))
             else:
                 results.append(_no_ability(model.model, stage, row))
         return results
@@ -186,6 +187,7 @@ class Reconstructor:
         model: ModelResponses,
         row: int,
         stage: FirstStage,
+        table: Mapping[str, Floats],
         scores: Mapping[Target, list[Score]],
         outside: list[str],
     ) -> Reconstruction:
@@ -208,7 +210,6 @@ class Reconstructor:
                         "the log names no filter; each item's first row is strict-match",
                     )
                 )
-        table = stage.features()
         whole = "grand" in self.targets
         return Reconstruction(
             model=model.model,

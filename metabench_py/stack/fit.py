@@ -14,31 +14,23 @@ from numpy.typing import NDArray
 
 from metabench_py.benchmarks import Benchmark, Target
 from metabench_py.compute import Task, run_tasks
-from metabench_py.errors import InputError, MissingDependencyError
+from metabench_py.errors import MissingDependencyError
 from metabench_py.irt.model import Floats
+from metabench_py.stack.fit_data import FitData, fit_data
 from metabench_py.stack.fit_gp import GpChoice, GpData, GpOutput, gp_data, join_outputs
 from metabench_py.stack.fit_gp import fit_output as fit_gp_output
 from metabench_py.stack.fit_scale import fit_scale
 from metabench_py.stack.fit_spline import FEW_LLMS, SplineChoice, fit_splines
 from metabench_py.stack.fit_trees import fit_forest
-from metabench_py.stack.folds import group_folds
 from metabench_py.stack.inputs import (
     StackInputs,
-    benchmarks_of,
-    feature_matrix,
-    names_of,
-    response_matrix,
     targets_of,
 )
 from metabench_py.stack.members import Member, ProcessMember, SplineMember, TreesMember
 from metabench_py.stack.model import Stack
-from metabench_py.stack.near_duplicates import join_labels, near_duplicates
 from metabench_py.stack.trees import Forest
 from metabench_py.stack.weights import simplex_weights
 
-LEAST_LLMS = 20
-# A linear predictor is left out whose error is so many times that of a line in the sub-score.
-USELESS = 1.5
 # What few LLMs' weights are drawn to, and as how many LLMs that counts.
 PRIOR_FEW = {"spline": 0.4, "process": 0.6}
 PRIOR = {"spline": 0.15, "process": 0.6, "trees": 0.25}
@@ -143,7 +135,7 @@ def fit_stack(
     """
     began = time.perf_counter()
     options = options or StackOptions()
-    data = _data(inputs, scores, groups, options)
+    data = fit_data(inputs, scores, groups, options.folds, options.seed)
     with _one_thread():
         members, held_out, spline, process = _members(data, options, executor)
         kinds = tuple(members)
@@ -189,101 +181,8 @@ def fit_stack(
     return StackFit(stack, predicted, scales, choices, data.groups, report)
 
 
-@dataclass(frozen=True, eq=False)
-class _Data:
-    benchmarks: tuple[Benchmark, ...]
-    n_items: dict[Benchmark, int]
-    raw: Floats
-    features: Floats
-    left_out: tuple[str, ...]
-    responses: Floats
-    truth: Floats
-    clusters: NDArray[np.int64]
-    groups: NDArray[np.int64]
-    fold: NDArray[np.int64]
-    counts: Floats
-
-
-def _data(
-    inputs: StackInputs,
-    scores: Mapping[Target, Floats],
-    groups: NDArray[Any],
-    options: StackOptions,
-) -> _Data:
-    benchmarks = benchmarks_of(inputs)
-    features = feature_matrix(inputs, benchmarks)
-    n = len(features)
-    n_items = {
-        b: int(np.asarray(inputs.responses[b]).shape[1])
-        for b in benchmarks
-        if b in inputs.responses
-    }
-    if n_items and len(n_items) != len(benchmarks):
-        raise InputError("The stack takes the responses of all its benchmarks, or of none.")
-    checked = response_matrix(inputs, n_items, n)
-    truth = _scores(scores, benchmarks, n)
-    if np.shape(groups) != (n,):
-        raise InputError(f"The stack needs {n} group labels, one an LLM.")
-    clusters = near_duplicates(list(checked.values()), truth)
-    joined = join_labels(np.asarray(groups), clusters)
-    _, number, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
-    useless = _useless(features, truth, benchmarks)
-    return _Data(
-        benchmarks,
-        n_items,
-        features,
-        # Constant columns: no member uses them.
-        np.where(useless, features.mean(axis=0), features),
-        tuple(name for name, out in zip(names_of(benchmarks), useless, strict=True) if out),
-        np.concatenate([np.zeros((n, 0)), *checked.values()], axis=1),
-        truth,
-        clusters,
-        joined,
-        group_folds(joined, options.folds, options.seed),
-        1.0 / sizes[number],
-    )
-
-
-def _useless(
-    features: Floats, truth: Floats, benchmarks: tuple[Benchmark, ...]
-) -> NDArray[np.bool_]:
-    """Say which linear predictors know less than the sub-score, shape (n_features,).
-
-    With hardly more LLMs than items least squares gives noise of hundreds of points.
-    """
-    names = names_of(benchmarks)
-    useless = np.zeros(len(names), dtype=bool)
-    for i, benchmark in enumerate(benchmarks):
-        share = features[:, names.index(f"{benchmark}.s")]
-        line = np.column_stack([np.ones(len(share)), share])
-        coefficients = np.linalg.lstsq(line, truth[:, i], rcond=None)[0]
-        by_share = np.sqrt(np.mean((line @ coefficients - truth[:, i]) ** 2))
-        column = names.index(f"{benchmark}.l")
-        by_linear = np.sqrt(np.mean((features[:, column] - truth[:, i]) ** 2))
-        useless[column] = by_linear > USELESS * by_share
-    if useless.any() and "grand.l" in names:
-        useless[names.index("grand.l")] = True
-    return useless
-
-
-def _scores(scores: Mapping[Target, Floats], benchmarks: tuple[Benchmark, ...], n: int) -> Floats:
-    columns = []
-    for benchmark in benchmarks:
-        column = np.asarray(scores.get(benchmark, ()), np.float64)
-        if column.shape != (n,) or not np.isfinite(column).all():
-            raise InputError(
-                f"The stack needs {n} finite scores of {benchmark}, one an LLM.",
-                benchmark=benchmark,
-            )
-        columns.append(column)
-    if n < LEAST_LLMS:
-        raise InputError(f"{n} LLMs are too few for the stack; take {LEAST_LLMS} or more.", n=n)
-    matrix: Floats = np.column_stack(columns)
-    return matrix
-
-
 def _members(
-    data: _Data, options: StackOptions, executor: Executor | None
+    data: FitData, options: StackOptions, executor: Executor | None
 ) -> tuple[dict[str, Member], Floats, SplineChoice, tuple[GpChoice, ...]]:
     """Fit all members; their held-out predictions have shape (n_members, n, n_outputs)."""
     kept = options.choices
@@ -372,7 +271,7 @@ def _one_thread() -> Any:
     return threadpool_limits(limits=1)
 
 
-def _weights(kinds: tuple[str, ...], held_out: Floats, data: _Data) -> Floats:
+def _weights(kinds: tuple[str, ...], held_out: Floats, data: FitData) -> Floats:
     prior = PRIOR if "trees" in kinds else PRIOR_FEW
     centre = np.array([prior[kind] for kind in kinds])
     columns = [

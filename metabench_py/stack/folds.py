@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,10 +35,18 @@ def group_folds(groups: NDArray[Any], k: int, seed: int) -> NDArray[np.int64]:
     k = min(k, len(size))
     order = np.random.default_rng(seed).permutation(len(size))
     order = order[np.argsort(-size[order], kind="stable")]
-    load = np.zeros(k, np.int64)
     fold = np.zeros(len(size), np.int64)
-    for group in order:
-        fold[group] = int(np.argmin(load))
-        load[fold[group]] += size[group]
+    fold[order] = fill_evenly(size[order].tolist(), k)
     chosen: NDArray[np.int64] = fold[number]
     return chosen
+
+
+def fill_evenly(sizes: Sequence[int], k: int) -> list[int]:
+    """Give each group, in this order, the fold that is the smallest by then."""
+    load = [0] * k
+    folds = []
+    for size in sizes:
+        fold = load.index(min(load))
+        load[fold] += size
+        folds.append(fold)
+    return folds

@@ -30,8 +30,10 @@ def inducing_points(standard: Floats, responses: Floats, seed: int) -> Inducing:
         Shape (n, n_items); no columns where they are not used.
     """
     place = _space(standard, responses)
-    # Copies of one LLM count once, so that a mean of three is one of three different rows.
-    _, different = np.unique(place, axis=0, return_index=True)
+    # Copies of one LLM count once, so that a mean of three is one of three different rows. Copies
+    # answer alike, though their out-of-fold linear predictors differ.
+    alike = responses if responses.shape[1] else standard
+    _, different = np.unique(alike, axis=0, return_index=True)
     different = np.sort(different)
     place, standard, responses = place[different], standard[different], responses[different]
     centres = place if len(place) <= MOST_POINTS else _cluster(place, MOST_POINTS, seed)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pytest
 
@@ -17,15 +15,6 @@ from metabench_py.adaptive.tables import ItemTables
 from metabench_py.errors import RUnavailableError
 from metabench_py.irt.model import ItemParameters
 from metabench_py.responses import ResponseMatrix
-
-
-@pytest.fixture(scope="module")
-def needs_catr(needs_r: None) -> None:
-    if not rbridge.has_package("catR"):
-        reason = "R's catR is absent (CRAN only; run setup.R)"
-        if os.environ.get("METABENCH_REQUIRE_CATR") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metabench_py import rbridge
 from metabench_py.calibration.search import SearchSpace, Trial, best, search
 from metabench_py.calibration.search_r import RBayesianOptimiser
 from metabench_py.calibration.selector import Choice
@@ -43,10 +42,8 @@ def test_two_abilities_are_told_apart() -> None:
 
 
 @pytest.mark.slow
-def test_the_original_optimiser_climbs(needs_r: None) -> None:
-    if not rbridge.has_package("rBayesianOptimization"):
-        pytest.skip("R's rBayesianOptimization is absent (CRAN only)")
-
+@pytest.mark.usefixtures("needs_bayes")
+def test_the_original_optimiser_climbs() -> None:
     def bowl(choice: Choice) -> Trial:
         value = (choice.threshold - 1.3) ** 2
         return Trial(choice, value, 20, value)

@@ -11,7 +11,19 @@ import typer
 
 from metabench_py.benchmarks import BENCHMARKS, Version
 from metabench_py.cli.adapt import data as options
-from metabench_py.cli.options import BundleOfVersion, Json, Metrics, Trust
+from metabench_py.cli.options import (
+    Backend,
+    BatchSize,
+    BundleOfVersion,
+    Device,
+    Imports,
+    Items,
+    Json,
+    Metrics,
+    ModelArgs,
+    ModelArgument,
+    Trust,
+)
 from metabench_py.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,10 +34,7 @@ if TYPE_CHECKING:
 
 
 def run_command(
-    arguments: Annotated[
-        list[str],
-        typer.Argument(metavar="MODEL [-- LM-EVAL ARGUMENTS]", show_default=False),
-    ],
+    arguments: ModelArgument,
     benchmark: options.Benchmarks = None,
     se: Annotated[float | None, typer.Option(help="Stop at this standard error.")] = 0.3,
     max_items: options.MaxItems = None,
@@ -42,25 +51,12 @@ def run_command(
     acceleration: options.Acceleration = 1.0,
     max_exposure: options.MaxExposure = 0.5,
     seed: options.Seed = 1,
-    backend: Annotated[
-        str, typer.Option("--model", help="lm-eval's backend: hf, vllm, local-completions, ...")
-    ] = "hf",
-    model_args: Annotated[
-        list[str] | None,
-        typer.Option("--model-args", "--model_args", help="dtype=float32,... Repeatable."),
-    ] = None,
-    device: Annotated[str | None, typer.Option("--device", help="cuda, cuda:0, cpu, mps.")] = None,
-    batch_size: Annotated[
-        str | None, typer.Option("--batch-size", "--batch_size", help="A number or auto.")
-    ] = None,
-    imports: Annotated[
-        list[str] | None,
-        typer.Option("--import", help="Module or file that registers the backend. Repeatable."),
-    ] = None,
-    items: Annotated[
-        Path | None,
-        typer.Option("--items", help="Folder of item files, for runs without the Hub."),
-    ] = None,
+    backend: Backend = "hf",
+    model_args: ModelArgs = None,
+    device: Device = None,
+    batch_size: BatchSize = None,
+    imports: Imports = None,
+    items: Items = None,
     output: Annotated[Path, typer.Option("--output", help="Folder for results and logs.")] = Path(
         "adaptive-results"
     ),
