@@ -58,6 +58,11 @@ def result_from_dict(value: Any) -> Reconstruction:
             f"schema {RESULT_SCHEMA} only. Update metabench-py, or reconstruct again with this one."
         )
     scores = _part(value, "scores", dict)
+    if set(scores) <= set(BENCHMARKS) and len(scores) == 1:
+        raise _NotAResultError(
+            f"the result is of {TITLES[next(iter(scores))]} alone (reconstruct --only), and all "
+            "six benchmarks are shown here. Reconstruct without --only."
+        )
     abilities = _part(value, "abilities", dict)
     grand = _part(scores, "grand", dict, "scores")
     return Reconstruction(

@@ -225,14 +225,16 @@ def embedded_row() -> None:
 
 
 def of_few() -> None:
-    """Calibrations of few LLMs, judged on other organisations' LLMs."""
+    """Calibrations of few LLMs, judged on the other LLMs."""
     llms = Calibration.load()
-    print(f"Grand RMSE on other organisations' LLMs, mean of {REPEATS} random calibrations\n")
-    print("| calibration LLMs | stack | worst |\n|---:|---:|---:|")
+    print(f"Grand RMSE of the stack on other LLMs, mean (worst) of {REPEATS} random calibrations\n")
+    print("| calibration LLMs | all other LLMs | those of other organisations |\n|---:|---:|---:|")
     with LocalPool(2) as pool:
         for n in FEW:
-            errors = [few_llms(llms, n, repeat, pool) for repeat in range(REPEATS)]
-            print(f"| {n} | {np.mean(errors):.3f} | {np.max(errors):.3f} |", flush=True)
+            found = np.array([few_llms(llms, n, repeat, pool) for repeat in range(REPEATS)])
+            means, worst = found.mean(axis=0), found.max(axis=0)
+            cells = (f"{mean:.3f} ({most:.3f})" for mean, most in zip(means, worst, strict=True))
+            print(f"| {n} | {' | '.join(cells)} |", flush=True)
 
 
 class Calibration:
@@ -301,24 +303,28 @@ class Calibration:
         }
 
 
-def few_llms(llms: Calibration, n: int, repeat: int, pool: Executor) -> float:
-    """Grand RMSE of a calibration of `n` random LLMs, on all LLMs of other organisations."""
-    groups = llms.groups
+def few_llms(llms: Calibration, n: int, repeat: int, pool: Executor) -> tuple[float, float]:
+    """Grand RMSE of a calibration of `n` random LLMs: on all others, and on new organisations'."""
     rng = np.random.default_rng([n, repeat])
-    rest = np.zeros(len(groups), dtype=bool)
-    rest[rng.permutation(len(groups))[:n]] = True
-    out = ~np.isin(groups, groups[rest])
+    rest = np.zeros(len(llms.names), dtype=bool)
+    rest[rng.permutation(len(rest))[:n]] = True
     names = [name for name, chosen in zip(llms.names, rest, strict=True) if chosen]
     fold = organisation_folds(names, FOLDS, 1)
     linear = {
         b: out_of_fold(llms.responses[b][rest], llms.scores[b][rest], fold) for b in BENCHMARKS
     }
-    options = StackOptions(seed=repeat + 1)
     fit = fit_stack(
-        llms.inputs(rest, linear), llms.known(rest), groups[rest], options, executor=pool
+        llms.inputs(rest, linear),
+        llms.known(rest),
+        llms.groups[rest],
+        StackOptions(seed=repeat + 1),
+        executor=pool,
     )
+    out = ~rest
     predicted = fit.stack.predict(llms.inputs(out, llms.new_linear(rest, out)))["grand"]
-    return float(np.sqrt(np.mean((predicted - llms.scores["grand"][out]) ** 2)))
+    square = (predicted - llms.scores["grand"][out]) ** 2
+    strange = ~np.isin(llms.groups[out], llms.groups[rest])
+    return float(np.sqrt(square.mean())), float(np.sqrt(square[strange].mean()))
 
 
 def header() -> None:

@@ -145,6 +145,7 @@ def test_several_results_are_compared(value: dict[str, Any], tmp_path: Path) -> 
         ({"schema": True}, "schema true"),
         ({"scores": []}, "scores is []"),
         ({"scores": {}}, "scores.grand is null"),
+        ({"scores": {"arc": {}}}, "the result is of ARC alone"),
         ({"abilities": {}}, "abilities.arc is null"),
         ({"model": 3}, "model is 3"),
         ({"flags": [1]}, "a flag is 1"),
