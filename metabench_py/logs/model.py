@@ -87,11 +87,13 @@ def read_model(
     sources: dict[Benchmark, Source] = {}
     lacking: list[str] = []
     unverified: list[str] = []
+    others = 0
     for benchmark, log in _choose(found, tuple(wanted), version, permuted, time, flags).items():
         want = wanted[benchmark]
         read = read_log(log.path, benchmark, want.metric, want.items, want.lookup)
         values[benchmark] = read.values
         sources[benchmark] = Source(log, want.metric, read.filter)
+        others += len(read.others)
         if read.unverified:
             unverified.append(TITLES[benchmark])
         if read.nan_items:
@@ -105,6 +107,9 @@ def read_model(
         text = f"{TITLES[benchmark]} lacks {absent.size} of {len(want.items)} items ({named})"
         if read.nan_items:
             text += f", {len(read.nan_items)} of them because the model gave NaN"
+        if read.others:
+            more = f"{len(read.others)} that are not in the bundle ({read.others[0]}"
+            text += f", and has {more}{', ...' if len(read.others) > 1 else ''})"
         if absent.size == len(want.items):
             raise LogError(
                 f"{log.path}: no item has a usable answer; run lm-eval again.",
@@ -127,6 +132,9 @@ def read_model(
             "the documents scored are those asked about"
         )
         flags.append((UNVERIFIED, detail))
+    if others:
+        detail = f"{others} items of the logs are not in the bundle and are left aside"
+        flags.append(("other-items", detail))
     flags += run_flags(found.folder, (source.log.path.name for source in sources.values()))
     return ModelResponses(found.model, version, permuted, values, sources, tuple(flags))
 

@@ -47,6 +47,8 @@ class LogResponses:
     unverified
         Rows without document (reduced ones): that the document scored is the one asked about
         cannot be checked there.
+    others
+        Items of the log that were not asked for, in its order.
     """
 
     path: Path
@@ -54,6 +56,7 @@ class LogResponses:
     nan_items: tuple[str, ...]
     filter: str | None
     unverified: int = 0
+    others: tuple[str, ...] = ()
 
 
 def item_lookup(benchmark: Benchmark, items: tuple[str, ...]) -> dict[Key, int]:
@@ -84,11 +87,13 @@ def read_log(
     lookup
         `item_lookup` of these items, where many logs are read.
 
+    Rows of other items are left aside: a bundle may hold a part of a run's items.
+
     Raises
     ------
     LogError
         The file is unreadable, cut off, not JSON lines, not UTF-8; a row lacks the metric or
-        its value is not 0 or 1; an item occurs twice or is not among `items`; the document
+        its value is not 0 or 1; an item occurs twice; none is among `items`; the document
         scored is not the one asked about.
     """
     lookup = item_lookup(benchmark, items) if lookup is None else lookup
@@ -99,24 +104,33 @@ def read_log(
     subjects = benchmark == "mmlu"
     seen: dict[int, int] = {}
     filters: set[str | None] = set()
+    # Item to its line.
+    others: dict[str, int] = {}
+    known = False
     unverified = 0
     number = 0
     try:
         with path.open("rb") as stream:
             while line := stream.readline(_LONGEST_LINE):
                 number += 1
+                if number > _MOST_ROWS:
+                    _fail(path, number, f"more than {_MOST_ROWS:,} rows; it is no metabench log")
                 try:
                     row = orjson.loads(line)
                     doc = row["doc"]
                     key = doc["metabench_idx"]
-                    position = lookup[(doc["subject"], key) if subjects else key]
-                    value = row[metric]
+                    position = lookup.get((doc["subject"], key) if subjects else key)
+                    value = None if position is None else row[metric]
                 except (orjson.JSONDecodeError, KeyError, TypeError):
                     row = _parse(path, number, line)
                     if row is None:
                         continue
                     position, value = _look(path, number, row, metric, lookup, benchmark)
                     doc = row["doc"]
+                if position is None:
+                    others.setdefault(_shown(doc, subjects), number)
+                    continue
+                known = True
                 if value not in (0, 1):
                     _bad_value(path, number, items[position], metric, value)
                 if not has_document(row):
@@ -141,8 +155,6 @@ def read_log(
                 if position in seen:
                     _twice(path, number, items[position])
                 seen[position] = number
-                if number > _MOST_ROWS:
-                    _fail(path, number, f"more than {_MOST_ROWS:,} rows; it is no metabench log")
                 # GSM8K's outputs are texts; "nan" there is a word.
                 if not two_rows and _has_nan(row):
                     nan_items.append(items[position])
@@ -158,8 +170,12 @@ def read_log(
             path=str(path),
             line=None,
         )
+    if others and not known:
+        item, first = next(iter(others.items()))
+        what = f"item {item!r} is not in the bundle, nor is any other item of the log; is it of"
+        _fail(path, first, f"{what} another version?", item=item)
     used = _used_filter(path, filters) if two_rows else None
-    return LogResponses(path, values, tuple(nan_items), used, unverified)
+    return LogResponses(path, values, tuple(nan_items), used, unverified, tuple(others))
 
 
 def _used_filter(path: Path, filters: set[str | None]) -> str:
@@ -212,8 +228,8 @@ def _look(
     metric: str,
     lookup: Mapping[Key, int],
     benchmark: Benchmark,
-) -> tuple[int, Any]:
-    """Find a row's item and metric, or say what is wrong with it."""
+) -> tuple[int | None, Any]:
+    """Find a row's item (None: not asked for) and metric, or say what is wrong with it."""
     doc = row.get("doc")
     if not isinstance(doc, dict) or "metabench_idx" not in doc:
         _fail(
@@ -222,22 +238,17 @@ def _look(
             "no doc.metabench_idx, so it is not of a metabench task; "
             "run lm-eval on the task group metabench or metabench_secondary",
         )
+    subjects = benchmark == "mmlu"
+    if subjects and "subject" not in doc:
+        _fail(path, number, "no doc.subject, which MMLU items need")
     key: Any = doc["metabench_idx"]
-    shown = str(key)
-    if benchmark == "mmlu":
-        if "subject" not in doc:
-            _fail(path, number, "no doc.subject, which MMLU items need")
-        shown = f"{doc['subject']}.{key}"
-        key = (doc["subject"], key)
+    shown = _shown(doc, subjects)
     try:
-        position = lookup[key]
-    except (KeyError, TypeError):
-        _fail(
-            path,
-            number,
-            f"item {shown!r} is not in the bundle; is the log of another version?",
-            item=shown,
-        )
+        position = lookup.get((doc["subject"], key) if subjects else key)
+    except TypeError:
+        _fail(path, number, f"item {shown!r} is no text or number", item=shown)
+    if position is None:
+        return None, None
     if metric not in row:
         there = sorted(k for k in row if k not in _NO_METRIC)
         if "bypass" in there:
@@ -245,6 +256,12 @@ def _look(
         has = f"it has {', '.join(there)} (choose with --metric)" if there else "it has no metrics"
         _fail(path, number, f"no metric {metric!r}; {has}", item=shown)
     return position, row[metric]
+
+
+def _shown(doc: Mapping[str, Any], subjects: bool) -> str:
+    """Give an item's id."""
+    key = str(doc["metabench_idx"])
+    return f"{doc['subject']}.{key}" if subjects else key
 
 
 def _has_nan(row: dict[str, Any]) -> bool:

@@ -54,6 +54,13 @@ _WORDS: dict[str, Words] = {
         "Run lm-eval on all items for the best score.",
         "caution",
     ),
+    "other-items": Words(
+        "Some answers were not used",
+        "The logs hold items that the bundle lacks, as where a small bundle reads the logs of a "
+        "whole run.",
+        "Nothing; a bundle of more items makes the intervals narrower.",
+        "note",
+    ),
     "nan-responses": Words(
         "The LLM gave NaN",
         "Log-likelihoods that are not numbers come of a broken run, often of half precision that "

@@ -196,8 +196,8 @@ ROWS = rows("arc", GOOD)
         (b"[1, 2]\n", "line 1: not a JSON object"),
         (b"[" * 100_000 + b"\n", "line 1: (JSON nested too deeply|not JSON)"),
         (_lines({"doc": {"id": 3}, "acc": 1}), r"line 1: no doc\.metabench_idx"),
-        (_lines({"doc": {"metabench_idx": [7]}, "acc": 1}), "is not in the bundle"),
-        (_lines(*ROWS, *rows("arc", {"8": 1})), "line 4: item '8' is not in the bundle"),
+        (_lines({"doc": {"metabench_idx": [7]}, "acc": 1}), r"item '\[7\]' is no text or number"),
+        (_lines(*rows("arc", {"8": 1, "9": 1})), "line 1: item '8' is not in the bundle, nor is"),
         (_lines(*ROWS, ROWS[1]), "line 4: item '17' occurs a second time"),
         (_lines(ROWS[0] | {"acc": 0.5}), "line 1: item '7': acc is '0.5', neither 0 nor 1"),
         (_lines(ROWS[0] | {"acc": [1]}), "neither 0 nor 1"),
@@ -214,6 +214,36 @@ def test_bad_logs(tmp_path: Path, content: bytes, message: str) -> None:
         read_log(path, "arc", "acc", ITEMS)
     assert str(path) in str(caught.value)
     assert caught.value.facts["path"] == str(path)
+
+
+def test_items_of_a_larger_run_are_left_aside(bundle: Bundle, folder: Path) -> None:
+    """A bundle may hold a part of a run's items."""
+    answers = write_model(folder, bundle)
+    more = rows("arc", {"8": 1, "9": 0, "18": 1})
+    # NaN, which the fast reader does not take, and no metric: nobody asks.
+    more[1]["resps"] = [float("nan")]
+    del more[2]["acc"]
+    path = log_path(folder, "arc")
+    values = [json.loads(line) for line in path.read_text().splitlines()]
+    write_rows(path, [*more[:2], *values, more[2]])
+    twice = log_path(folder, "gsm8k")
+    write_rows(
+        twice,
+        [*rows("gsm8k", {"8": 0}), *(json.loads(line) for line in twice.read_text().splitlines())],
+    )
+    result = read(bundle, folder)
+    np.testing.assert_array_equal(result.values["arc"], answers["arc"])
+    np.testing.assert_array_equal(result.values["gsm8k"], answers["gsm8k"])
+    detail = "4 items of the logs are not in the bundle and are left aside"
+    assert result.flags == (("other-items", detail),)
+    write_rows(path, [*more, *values[1:]])
+    with pytest.raises(
+        LogError, match=r"ARC lacks 1 of 5 .* 3 that are not in the bundle \(8, \.\.\."
+    ):
+        read(bundle, folder)
+    assert [f for f, _ in read(bundle, folder, allow_missing=True).flags] == [
+        "missing-items", "other-items",
+    ]  # fmt: skip
 
 
 def test_harmless_oddities(tmp_path: Path) -> None:
