@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from metabench_py import __version__
@@ -74,6 +75,7 @@ def examine() -> Iterator[Finding]:
     yield from _r()
     yield _threads()
     yield _bundle()
+    yield from _more_bundles()
     yield _main_job()
     yield from _harness()
 
@@ -195,19 +197,38 @@ def _bundle() -> Finding:
     name = "embedded bundle"
     try:
         from metabench_py.bundle.read import default_bundle_path
+    except ImportError as error:
+        return Finding(name, "broken", _one_line(str(error)), _REINSTALL)
+    path = default_bundle_path()
+    if not path.is_dir():
+        return Finding(name, "broken", f"absent: {path}", f"{_REINSTALL}; or say --bundle DIR")
+    return _verified(name, path, "broken")
+
+
+def _more_bundles() -> Iterator[Finding]:
+    """Check the bundles that ship beside the default one, without which the main job runs."""
+    try:
+        from metabench_py.bundle.read import default_bundle_path, embedded_bundles
+    except ImportError:
+        # Told of the default one already.
+        return
+    for name, path in embedded_bundles().items():
+        if path != default_bundle_path():
+            yield _verified(f"embedded bundle {name}", path, "warning")
+
+
+def _verified(name: str, path: Path, otherwise: State) -> Finding:
+    try:
         from metabench_py.bundle.verify import verify_bundle
 
-        path = default_bundle_path()
-        if not path.is_dir():
-            return Finding(name, "broken", f"absent: {path}", f"{_REINSTALL}; or say --bundle DIR")
         checks = list(verify_bundle(path))
     except (ImportError, MetabenchError, OSError) as error:
-        return Finding(name, "broken", _one_line(str(error)), _REINSTALL)
+        return Finding(name, otherwise, _one_line(str(error)), _REINSTALL)
     failed = [check for check in checks if not check.ok]
     if failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         detail = f"{failed[0].what}: {_one_line(failed[0].detail)}{more}"
-        return Finding(name, "broken", detail, _REINSTALL)
+        return Finding(name, otherwise, detail, _REINSTALL)
     return Finding(name, "ok", f"whole, {len(checks)} checks passed; {path}")
 
 

@@ -39,6 +39,13 @@ def default_bundle_path() -> Path:
     return Path(__file__).resolve().parent / "default"
 
 
+def embedded_bundles() -> dict[str, Path]:
+    """Folders of the bundles that ship with the package, by name; ``default`` is among them."""
+    folder = default_bundle_path().parent
+    found = sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
+    return {path.name: path for path in found}
+
+
 def bundles_home() -> Path:
     """Folder where pulled bundles lie: ``METABENCH_BUNDLES``, else the user's data folder."""
     if folder := os.environ.get("METABENCH_BUNDLES"):
@@ -53,8 +60,8 @@ def resolve_bundle(name: str | Path | None = None) -> Path:
     Parameters
     ----------
     name
-        A folder; or the name of a bundle in `bundles_home`; or ``default`` (or None) for the
-        embedded one.
+        A folder; or the name of an embedded bundle (``default``, which None means too;
+        ``B-200``); or that of a bundle in `bundles_home`.
 
     Raises
     ------
@@ -73,10 +80,13 @@ def resolve_bundle(name: str | Path | None = None) -> Path:
     path = Path(name)
     if path.is_dir():
         return path
+    embedded = embedded_bundles()
+    if str(name) in embedded:
+        return embedded[str(name)]
     home = bundles_home()
     if len(path.parts) == 1 and path.name != ".." and (home / path).is_dir():
         return home / path
-    there = ["default", *_installed()]
+    there = dict.fromkeys(["default", *embedded, *_installed()])
     raise BundleError(
         f"No bundle {str(name)!r}: it is neither a folder nor one of {', '.join(there)}.",
         path=str(name),
@@ -84,7 +94,7 @@ def resolve_bundle(name: str | Path | None = None) -> Path:
 
 
 def bundle_for_version(version: str) -> Path:
-    """Find a bundle of this version: the embedded one, else one in `bundles_home`.
+    """Find a bundle of this version: the embedded default, else one in `bundles_home`.
 
     Raises
     ------

@@ -245,5 +245,13 @@ def test_a_damaged_bundle_is_broken(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     job = room._main_job()
     assert job.state == "broken"
     assert "items.parquet" in job.detail
+    # One that ships beside it is checked too, but the main job runs without.
+    shutil.copytree(whole, tmp_path / "small")
+    (more,) = room._more_bundles()
+    assert (more.what, more.state) == ("embedded bundle small", "ok")
+    (tmp_path / "small" / "population.parquet").unlink()
+    (more,) = room._more_bundles()
+    assert (more.state, more.detail[:20]) == ("warning", "population.parquet: ")
+    assert room.is_sound([more])
     shutil.rmtree(copy)
     assert room._bundle().detail.startswith("absent: ")

@@ -19,9 +19,9 @@ from helpers.bundles import edit_manifest, reseal, tiny_draft, tiny_gam
 
 import metabench_py
 from metabench_py.benchmarks import BENCHMARKS, TARGETS
-from metabench_py.bundle import default_bundle_path, load_bundle, resolve_bundle
+from metabench_py.bundle import default_bundle_path, load_bundle, read, resolve_bundle
 from metabench_py.bundle.export import copy_bundle
-from metabench_py.bundle.read import bundle_for_version
+from metabench_py.bundle.read import bundle_for_version, embedded_bundles
 from metabench_py.bundle.schema import ErrorTable
 from metabench_py.bundle.verify import verify_bundle
 from metabench_py.bundle.write import write_bundle
@@ -374,6 +374,25 @@ def test_embedded_bundle_loads() -> None:
         assert not bundle.rds_untrusted
         assert all(check.ok for check in verify_bundle(bundle.path))
         assert bundle_for_version("B") == default_bundle_path()
+
+
+def test_bundles_that_ship_beside_the_default(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy_bundle(folder, tmp_path / "bundle" / "default")
+    small = write_bundle(replace(tiny_draft(), name="small"), tmp_path / "bundle" / "T-few")
+    monkeypatch.setattr(read, "default_bundle_path", lambda: tmp_path / "bundle" / "default")
+    monkeypatch.setenv("METABENCH_BUNDLES", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    assert list(embedded_bundles()) == ["T-few", "default"]
+    assert resolve_bundle("T-few") == small
+    assert load_bundle("T-few").name == "small"
+    # A version still means the default, and a pulled bundle does not hide an embedded one.
+    assert bundle_for_version("T") == tmp_path / "bundle" / "default"
+    copy_bundle(folder, tmp_path / "home" / "T-few")
+    assert resolve_bundle("T-few") == small
+    with pytest.raises(BundleError, match=r"one of default, T-few\."):
+        resolve_bundle("T-more")
 
 
 def test_unknown_rds_is_left_out_unless_trusted(tmp_path: Path) -> None:
