@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from metabench_py.benchmarks import VERSIONS, EngineName, Version
+from metabench_py.benchmarks import VERSIONS, Benchmark, EngineName, Version
 from metabench_py.cli.options import (
     Backend,
     BatchSize,
@@ -87,7 +87,8 @@ def evaluate_command(
 ) -> None:
     """Run lm-evaluation-harness on the metabench tasks and reconstruct the scores.
 
-    MODEL is an id on the Hub or a folder. What comes after -- goes to lm-eval untouched. Logs,
+    MODEL is an id on the Hub or a folder. What comes after -- goes to lm-eval untouched. With a
+    bundle that holds a part of the items, such as B-200, these alone are run. Logs,
     results and a record of the run go to a folder of the model's name in --output; what has
     ended is not lost when a later variant fails or is interrupted (--resume).
     """
@@ -115,7 +116,7 @@ def evaluate_command(
         bundles = {v.version: _bundle_of(v.version, own, trust) for v in variants}
         scoring = _Scoring(bundles, engine, tuple(metric or ()), limit is not None)
     results: list[Reconstruction] = []
-    for plan in _plans(variants, settings, output, items, scoring is not None):
+    for plan in _plans(variants, settings, output, items, own, scoring is not None):
         run_variant(plan, resume=resume, restart=restart, say=_say)
         typer.echo(f"Logs of version {plan.variant.name} are in {plan.folder}", err=True)
         if scoring is not None:
@@ -188,21 +189,44 @@ def _plans(
     settings: Any,
     output: Path,
     items: Path | None,
+    own: Bundle | None,
     scored: bool,
 ) -> list[Plan]:
+    from dataclasses import replace
+
     from metabench_py.harness.itemfiles import item_files
     from metabench_py.harness.run import Plan
 
     plans = []
     for variant in variants:
         files = None if items is None else item_files(items, variant.version)
-        plan = Plan(variant, settings, output, files)
+        chosen = None if own is None else _part_of(own, variant, files)
+        plan = Plan(variant, settings, output, files, chosen=chosen)
         if scored and variant.permuted:
             plain = any(v.version == variant.version and not v.permuted for v in variants)
             if not plain and not any(plan.folder.glob(f"samples_{variant.gsm8k_task}_2*.jsonl")):
-                plan = Plan(variant, settings, output, files, with_gsm8k=True)
+                plan = replace(plan, with_gsm8k=True)
         plans.append(plan)
     return plans
+
+
+def _part_of(
+    bundle: Bundle, variant: Variant, files: Mapping[Benchmark, Path] | None
+) -> dict[Benchmark, Sequence[str]] | None:
+    """Give a bundle's items where more than these would be run."""
+    from metabench_py.harness.itemfiles import item_ids
+    from metabench_py.harness.variants import N_ITEMS
+
+    own = bundle.version == variant.version
+    wanted: dict[Benchmark, Sequence[str]] = {
+        b: model.parameters.items for b, model in bundle.benchmarks.items()
+    }
+    if files is None:
+        more = own and any(len(wanted[b]) < n for b, n in N_ITEMS[variant.version].items())
+    else:
+        mine = own or bundle.version not in VERSIONS
+        more = mine and any(set(item_ids(files[b], b)) - set(wanted[b]) for b in files)
+    return wanted if more else None
 
 
 def _reconstruct(plan: Plan, scoring: _Scoring) -> Reconstruction:

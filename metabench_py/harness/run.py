@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import shutil
 import signal
@@ -12,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,13 @@ from metabench_py.errors import (
 from metabench_py.harness.driver import INTERRUPTED
 from metabench_py.harness.installed import INSTALL, Installed, find_lm_eval
 from metabench_py.harness.itemfiles import item_ids
+from metabench_py.harness.part import (
+    Chosen,
+    check_chosen,
+    chosen_files,
+    chosen_samples,
+    limited,
+)
 from metabench_py.harness.settings import Settings, lm_eval_arguments
 from metabench_py.harness.taskfiles import write_task_files
 from metabench_py.harness.variants import N_ITEMS, Variant
@@ -55,6 +61,8 @@ class Plan:
         Parquet file of each benchmark's items; None: lm-eval's data set on the Hub.
     with_gsm8k
         Also run unpermuted GSM8K, which no other run has.
+    chosen
+        Run these items of each benchmark alone; None: all.
     output
         lm-eval's output folder, which holds one folder a model.
     """
@@ -64,6 +72,7 @@ class Plan:
     output: Path
     items: Mapping[Benchmark, Path] | None = None
     with_gsm8k: bool = False
+    chosen: Chosen | None = None
 
     @property
     def tasks(self) -> dict[str, Benchmark]:
@@ -83,16 +92,15 @@ class Plan:
 
     def expected(self) -> dict[Benchmark, int]:
         """Items that each log must have."""
-        limit = self.settings.limit
         counts: dict[Benchmark, int] = {}
         for benchmark in self.tasks.values():
-            if self.items is None:
+            if self.chosen is not None:
+                n = len(self.chosen[benchmark])
+            elif self.items is None:
                 n = N_ITEMS[self.variant.version][benchmark]
             else:
                 n = len(item_ids(self.items[benchmark], benchmark))
-            if limit is not None:
-                n = math.ceil(n * limit) if limit < 1 else min(n, int(limit))
-            counts[benchmark] = n
+            counts[benchmark] = limited(n, self.settings.limit)
         return counts
 
     def fingerprint(self, installed: Installed) -> dict[str, Any]:
@@ -101,12 +109,15 @@ class Plan:
 
     def fingerprint_of(self, version: str) -> dict[str, Any]:
         """Give the same for a version of lm-eval."""
-        return {
+        made: dict[str, Any] = {
             "settings": self.settings.to_dict(),
             "tasks": list(self.tasks),
             "items": None if self.items is None else {b: sha256(p) for b, p in self.items.items()},
             "lm_eval": version,
         }
+        if self.chosen is not None:
+            made["chosen"] = {b: list(self.chosen[b]) for b in self.tasks.values()}
+        return made
 
 
 def model_folder(model: str) -> str:
@@ -169,12 +180,9 @@ def run_variant(
         return record
     expected = plan.expected()
     _prepare(plan, installed, resume, restart, say)
-    names = write_task_files(
-        plan.work / "tasks", installed, plan.variant, plan.items, plan.with_gsm8k
-    )
     say(f"{name}: {sum(expected.values())} items, lm-eval {installed.version}")
     started = time.time()
-    report = run_lm_eval(plan, names)
+    report = _run(plan, installed)
     verified = _verify(plan, expected, report)
     record = _keep(plan, installed, verified, report, time.time() - started)
     shutil.rmtree(plan.work, ignore_errors=True)
@@ -182,6 +190,21 @@ def run_variant(
         with contextlib.suppress(OSError):
             parent.rmdir()
     return record
+
+
+def _run(plan: Plan, installed: Installed) -> dict[str, Any]:
+    """Write the task files and run lm-eval on all items, or on the chosen ones."""
+    files, chosen = plan.items, plan.chosen
+    if chosen is not None and files is not None:
+        files = chosen_files(files, chosen, plan.work / "items")
+    names = write_task_files(plan.work / "tasks", installed, plan.variant, files, plan.with_gsm8k)
+    if chosen is None or files is not None:
+        return run_lm_eval(plan, names)
+    limit = plan.settings.limit
+    more = chosen_samples(plan.tasks, plan.variant, chosen, limit, installed, plan.work / "places")
+    # lm-eval takes either a limit or samples.
+    whole = replace(plan, settings=replace(plan.settings, limit=None))
+    return run_lm_eval(whole, list(plan.tasks), more)
 
 
 def _prepare(plan: Plan, installed: Installed, resume: bool, restart: bool, say: Say) -> None:
@@ -197,7 +220,7 @@ def _prepare(plan: Plan, installed: Installed, resume: bool, restart: bool, say:
             )
         before = json.loads(path.read_text(encoding="utf-8"))
         if before != wanted:
-            changed = [key for key in wanted if before.get(key) != wanted[key]]
+            changed = [k for k in {**wanted, **before} if before.get(k) != wanted.get(k)]
             raise InputError(
                 f"The interrupted run in {plan.work} was made with other {', '.join(changed)}; "
                 "give the same arguments again, or --restart to begin anew.",
@@ -320,7 +343,10 @@ def _verify(
     plan: Plan, expected: Mapping[Benchmark, int], report: Mapping[str, Any]
 ) -> dict[str, Verified]:
     check_saved(plan, report)
-    return verify_logs(plan.work / "output", plan.tasks, expected)
+    verified = verify_logs(plan.work / "output", plan.tasks, expected)
+    if plan.chosen is not None:
+        check_chosen(verified, plan.tasks, plan.chosen)
+    return verified
 
 
 def check_saved(plan: Plan, report: Mapping[str, Any]) -> None:

@@ -26,11 +26,14 @@ class Verified:
         Items with a usable answer.
     n_nan
         Items whose outputs were NaN.
+    items
+        All items, in the log's order.
     """
 
     log: LogName
     n_items: int
     n_nan: int
+    items: tuple[str, ...]
 
 
 def verify_logs(
@@ -84,7 +87,7 @@ def _verify(log: LogName, benchmark: Benchmark, expected: int) -> Verified:
             path=str(log.path),
             line=None,
         )
-    return Verified(log, len(items) - len(read.nan_items), len(read.nan_items))
+    return Verified(log, len(items) - len(read.nan_items), len(read.nan_items), items)
 
 
 def _items(path: Path, benchmark: Benchmark) -> dict[str, None]:
