@@ -69,7 +69,7 @@ class CalibrationInputs:
 def load_inputs(
     responses: Path,
     scores: Path | None,
-    items: Path,
+    items: Path | Mapping[Benchmark, ItemList],
     *,
     scores_from_leaderboard: bool = False,
     split: Path | None = None,
@@ -86,7 +86,7 @@ def load_inputs(
         matrices, which must then hold all items.
     items
         Parquet or CSV: ``benchmark``, ``item``, ``item_type``, ``score_method``, optional
-        ``metric``.
+        ``metric``; or the lists themselves.
     scores_from_leaderboard
         See `load_scores`.
     split
@@ -98,7 +98,7 @@ def load_inputs(
     InputError, ResponseError
         Something is absent or wrong; the message names file, row and item.
     """
-    lists = load_items(items)
+    lists = load_items(items) if isinstance(items, Path) else dict(items)
     known = None
     if scores is not None:
         known = load_scores(scores, from_leaderboard=scores_from_leaderboard)

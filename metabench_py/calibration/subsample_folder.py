@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from metabench_py.calibration.code_version import code_version
 from metabench_py.calibration.matrices import find_sources, load_source
 from metabench_py.calibration.stage_data import SCORES_FILE, SPLIT_FILE, load_stage_data
 from metabench_py.calibration.subsample import (
@@ -22,6 +21,7 @@ from metabench_py.calibration.subsample import (
     options_of,
     subsample,
 )
+from metabench_py.calibration.work import finished_calls
 from metabench_py.errors import InputError
 from metabench_py.storage import atomic_folder, write_json
 
@@ -201,8 +201,5 @@ def finished_work(work: Path | None, out: Path) -> Iterator[Path]:
     work
         Its folder; None: ``.NAME.work`` beside `out`, removed once the block succeeds.
     """
-    folder = work or out.parent / f".{out.name}.work"
-    code = code_version(("metabench_py.calibration.subsample",))
-    yield folder / f"subsample-{code[:16]}.journal"
-    if work is None:
-        shutil.rmtree(folder, ignore_errors=True)
+    with finished_calls("subsample", ("metabench_py.calibration.subsample",), work, out) as path:
+        yield path

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from metabench_py.calibration.code_version import code_version
 from metabench_py.errors import StorageError
 from metabench_py.storage import write_json
 
@@ -47,6 +51,25 @@ class WorkFolder:
 
     def _file(self, stage: str) -> Path:
         return self.path / f"{stage}.json"
+
+
+@contextlib.contextmanager
+def finished_calls(
+    stage: str, modules: tuple[str, ...], work: Path | None, out: Path
+) -> Iterator[Path]:
+    """Give the file of a stage's finished calls (a Journal), one for each version of the code.
+
+    Parameters
+    ----------
+    modules
+        Whose code, with all that they import, the results depend on.
+    work
+        Its folder; None: ``.NAME.work`` beside `out`, removed once the block succeeds.
+    """
+    folder = work or out.parent / f".{out.name}.work"
+    yield folder / f"{stage}-{code_version(modules)[:16]}.journal"
+    if work is None:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def digest(*parts: Any) -> str:

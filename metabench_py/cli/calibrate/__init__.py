@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from metabench_py.cli.calibrate.bundle import bundle_command
+from metabench_py.cli.calibrate.curve import curve_command
 from metabench_py.cli.calibrate.fit import fit_command
 from metabench_py.cli.calibrate.plan import plan_command
 from metabench_py.cli.calibrate.preprocess import preprocess_command
@@ -30,6 +31,7 @@ calibrate_app.command("preprocess")(preprocess_command)
 calibrate_app.command("split")(split_command)
 calibrate_app.command("subsample")(subsample_command)
 calibrate_app.command("select")(select_command)
+calibrate_app.command("curve")(curve_command)
 calibrate_app.command("fit")(fit_command)
 calibrate_app.command("run")(run_command)
 calibrate_app.command("plan")(plan_command)
