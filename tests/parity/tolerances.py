@@ -148,6 +148,7 @@ PAIR_CALIBRATION = Tolerance(
     "pair probability", 0.06, "a share; pairs of 80 LLMs depend on each other"
 )
 PAIR_COVERAGE = Tolerance("pair interval", 0.03, "a share; as the probability")
+SCORE_ERROR = Tolerance("RMSE and MAE", 1e-12, "a mean of given errors; only rounding differs")
 RANKS = Tolerance("rank correlation", 5e-5, "the reference has four digits")
 
 # Adaptive testing.

@@ -1,0 +1,393 @@
+"""Synergy: what the abilities of other tests add to the reconstruction of a test's score.
+
+Simulated LLMs have one ability a test, all correlated alike. The items of the first test also ask
+for the other abilities, the more so the larger the *dependence*; each other test asks for its own
+alone. The first test's score is reconstructed by a GAM of its own ability (separate) and by one of
+all abilities (joint); the gain is how much smaller the joint one's error is on held-out LLMs.
+Design: ``analysis/synergy.R`` of the original, where two tests are simulated.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metabench_py.benchmarks import FitMode
+from metabench_py.calibration.recovery import ENOUGH_FOR_ADAPTIVE
+from metabench_py.compute import Task, run_tasks
+from metabench_py.errors import ConvergenceError, InputError
+from metabench_py.irt.engine import FitOptions
+from metabench_py.irt.model import Floats
+from metabench_py.responses import ResponseMatrix
+
+GRID = tuple(round(0.1 * i, 1) for i in range(11))
+# mirt's own limit of cycles.
+_CYCLES = 500
+_LARGEST_SLOPE = 3.0
+
+
+@dataclass(frozen=True)
+class SynergyOptions:
+    """What is simulated.
+
+    Attributes
+    ----------
+    correlations
+        Of any two abilities, 0 to 1.
+    dependences
+        Weight of the other abilities in the first test's items, 0 to 1.
+    seeds
+        Each setting is simulated once with each; settings share the random numbers of a seed.
+    n_llms, n_items, n_tests
+        LLMs, items of a test, tests.
+    seen
+        Items of a test from which abilities are estimated, as a reduced benchmark has them; None:
+        all, as the original.
+    test_share
+        LLMs that are held out.
+    mode
+        How item parameters are fitted, see `FitOptions`.
+    """
+
+    correlations: tuple[float, ...] = GRID
+    dependences: tuple[float, ...] = GRID
+    seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
+    n_llms: int = 500
+    n_items: int = 100
+    n_tests: int = 2
+    seen: int | None = None
+    test_share: float = 0.1
+    mode: FitMode = "mirt-path"
+
+    def __post_init__(self) -> None:
+        for what, values in (("correlation", self.correlations), ("dependence", self.dependences)):
+            if not values or any(not 0.0 <= value <= 1.0 for value in values):
+                raise InputError(f"Each {what} must be between 0 and 1: {_told(values)}.")
+            if len(set(values)) < len(values):
+                raise InputError(f"A {what} is given twice: {_told(values)}.")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
+            raise InputError(f"Seeds must be different numbers from 0: {_told(self.seeds)}.")
+        if self.n_tests < 2:
+            raise InputError(f"{self.n_tests} test has nothing to join; take 2 or more.")
+        if self.n_items < 5 or not 5 <= self.n_seen <= self.n_items:
+            raise InputError(
+                f"Abilities from {self.n_seen} of {self.n_items} items: take 5 or more, and no "
+                "more than there are."
+            )
+        if not 0.0 < self.test_share < 1.0:
+            raise InputError(f"A share of {self.test_share} of test LLMs is not between 0 and 1.")
+        least = math.ceil(ENOUGH_FOR_ADAPTIVE * self.n_tests / (1.0 - self.test_share)) + 4
+        if self.n_llms < least:
+            raise InputError(
+                f"{self.n_llms} LLMs are too few for a GAM of {self.n_tests} abilities; take "
+                f"{least} or more.",
+                n_llms=self.n_llms,
+            )
+
+    @property
+    def n_seen(self) -> int:
+        """Items that abilities are estimated from."""
+        return self.n_items if self.seen is None else self.seen
+
+
+@dataclass(frozen=True)
+class SynergyRun:
+    """One simulation: RMSE of the first test's score, in points of 100.
+
+    Attributes
+    ----------
+    separate_train, separate_test
+        Of the GAM of the test's own ability.
+    joint_train, joint_test
+        Of the GAM of all abilities.
+    message
+        Why there are no errors (NaN); empty: there are.
+    """
+
+    correlation: float
+    dependence: float
+    seed: int
+    separate_train: float
+    separate_test: float
+    joint_train: float
+    joint_test: float
+    message: str = ""
+
+    @property
+    def gain(self) -> float:
+        """Separate less joint error on held-out LLMs: above 0, the other abilities help."""
+        return self.separate_test - self.joint_test
+
+
+@dataclass(frozen=True)
+class SynergyCell:
+    """Mean over the simulations of a setting, or over several settings of a seed each.
+
+    Attributes
+    ----------
+    correlation, dependence
+        The setting; None: over all.
+    gain, lower, upper
+        Mean and 95 % interval (Student's t over the seeds), points; NaN for a single seed.
+    share
+        Mean gain over mean separate error.
+    separate, joint
+        Mean errors on held-out LLMs.
+    n
+        Seeds.
+    """
+
+    correlation: float | None
+    dependence: float | None
+    gain: float
+    lower: float
+    upper: float
+    share: float
+    separate: float
+    joint: float
+    n: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values; NaN becomes null."""
+        return {name: _json(value) for name, value in asdict(self).items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Synergy:
+    """All simulations, in the order of correlation, dependence and seed.
+
+    Attributes
+    ----------
+    cells
+        By correlation and dependence.
+    by_correlation
+        Over all dependences.
+    """
+
+    options: SynergyOptions
+    runs: tuple[SynergyRun, ...]
+    cells: tuple[SynergyCell, ...]
+    by_correlation: tuple[SynergyCell, ...]
+
+    def grid(self) -> Floats:
+        """Mean gains, shape (n_dependences, n_correlations), both ascending."""
+        at = {(cell.dependence, cell.correlation): cell.gain for cell in self.cells}
+        return np.array(
+            [
+                [at[a, rho] for rho in sorted(self.options.correlations)]
+                for a in sorted(self.options.dependences)
+            ]
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        from metabench_py import __version__
+
+        return {
+            "schema": 1,
+            "options": asdict(self.options),
+            "cells": [cell.to_dict() for cell in self.cells],
+            "by_correlation": [cell.to_dict() for cell in self.by_correlation],
+            "runs": [
+                {name: _json(value) for name, value in asdict(run).items()} for run in self.runs
+            ],
+            "n_failed": sum(bool(run.message) for run in self.runs),
+            "software": {"metabench-py": __version__, "numpy": np.__version__},
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class SynergyData:
+    """What one simulation hands to the GAMs.
+
+    Attributes
+    ----------
+    theta
+        Estimated abilities by test (``theta.1``, ...), shape (n_llms,) each.
+    score
+        Of the first test, 0-100, shape (n_llms,).
+    test
+        Bool, shape (n_llms,): LLMs on which nothing is fitted.
+    """
+
+    theta: dict[str, Floats]
+    score: Floats
+    test: NDArray[np.bool_]
+
+
+def analyze_synergy(
+    options: SynergyOptions | None = None,
+    *,
+    executor: Executor | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Synergy:
+    """Simulate all settings; the result does not depend on where or in what order they run.
+
+    Parameters
+    ----------
+    executor
+        Runs simulations; None: here, one after the other.
+    progress
+        Told how many are done, and of how many.
+
+    Raises
+    ------
+    ConvergenceError
+        Not one simulation gave a result.
+    """
+    options = options or SynergyOptions()
+    settings = [
+        (rho, alpha, seed)
+        for rho in sorted(options.correlations)
+        for alpha in sorted(options.dependences)
+        for seed in options.seeds
+    ]
+    found: dict[int, SynergyRun] = {}
+
+    def keep(number: int, run: SynergyRun) -> None:
+        found[number] = run
+        if progress is not None:
+            progress(len(found), len(settings))
+
+    if executor is None:
+        for number, setting in enumerate(settings):
+            keep(number, simulate(options, *setting))
+    else:
+        tasks = [
+            Task(f"{setting}", simulate, (options, *setting), functools.partial(keep, number))
+            for number, setting in enumerate(settings)
+        ]
+        run_tasks(tasks, executor)
+    runs = tuple(found[number] for number in range(len(settings)))
+    good = [run for run in runs if not run.message]
+    if not good:
+        raise ConvergenceError(f"No simulation gave a result; the first: {runs[0].message}")
+    return Synergy(
+        options,
+        runs,
+        cells=tuple(
+            _cell([run for run in good if (run.correlation, run.dependence) == key], *key)
+            for key in dict.fromkeys((rho, alpha) for rho, alpha, _ in settings)
+        ),
+        by_correlation=tuple(
+            _cell([run for run in good if run.correlation == rho], rho, None)
+            for rho in sorted(options.correlations)
+        ),
+    )
+
+
+def simulate(
+    options: SynergyOptions, correlation: float, dependence: float, seed: int
+) -> SynergyRun:
+    """Run one simulation (a worker calls it)."""
+    from metabench_py.gam.adaptive import fit_adaptive
+    from metabench_py.gam.additive import fit_additive
+
+    setting = (correlation, dependence, seed)
+    try:
+        data = synergy_data(options, *setting)
+        train, test, own = ~data.test, data.test, data.theta["theta.1"]
+        separate = fit_adaptive(own[train], data.score[train])
+        joint = fit_additive({k: v[train] for k, v in data.theta.items()}, data.score[train])
+    except ConvergenceError as error:
+        none = math.nan
+        return SynergyRun(*setting, none, none, none, none, str(error))
+
+    def errors(predicted: Floats) -> tuple[float, float]:
+        return _rmse(predicted[train], data.score[train]), _rmse(predicted[test], data.score[test])
+
+    return SynergyRun(
+        *setting, *errors(separate.predict(own)), *errors(joint.gam.predict(data.theta))
+    )
+
+
+def synergy_data(
+    options: SynergyOptions, correlation: float, dependence: float, seed: int
+) -> SynergyData:
+    """Draw answers, hold out LLMs, fit items on the others, and estimate all abilities (MAP).
+
+    Items have slopes uniform on 0 to 3 for each ability, and standard normal intercepts. Item
+    parameters are those of the training LLMs alone; the original's saw the test LLMs too.
+    """
+    from metabench_py.irt.native import NativeEngine
+
+    # The same draws for every setting, so that settings differ by nothing else.
+    random = np.random.default_rng([seed])
+    n, tests = options.n_llms, options.n_tests
+    common, own = random.standard_normal(n), random.standard_normal((n, tests))
+    ability = math.sqrt(correlation) * common[:, None] + math.sqrt(1.0 - correlation) * own
+    answers = []
+    for test in range(tests):
+        slopes = random.uniform(0.0, _LARGEST_SLOPE, (options.n_items, tests))
+        intercepts = random.standard_normal(options.n_items)
+        chances = random.uniform(size=(n, options.n_items))
+        weights = np.full(tests, dependence if test == 0 else 0.0)
+        weights[test] = 1.0
+        logit = ability @ (slopes * weights).T + intercepts
+        answers.append((chances < 1.0 / (1.0 + np.exp(-logit))).astype(np.int8))
+    score: Floats = 100.0 * answers[0].mean(axis=1)
+    held = _hold_out(score, options.test_share, random)
+    engine = NativeEngine()
+    theta: dict[str, Floats] = {}
+    for number, values in enumerate(answers, start=1):
+        some = values[:, : options.n_seen]
+        # An item that all training LLMs answered alike determines nothing.
+        some = some[:, np.ptp(some[~held], axis=0) > 0]
+        items = tuple(f"{i}" for i in range(some.shape[1]))
+        names = np.array([f"{i}" for i in range(n)])
+        learned = ResponseMatrix(tuple(names[~held]), items, some[~held])
+        fit = engine.fit(learned, "2PL", FitOptions(mode=options.mode, max_cycles=_CYCLES))
+        everyone = ResponseMatrix(tuple(names), items, some)
+        theta[f"theta.{number}"] = engine.score(everyone, fit.parameters, "MAP").theta
+    return SynergyData(theta, score, held)
+
+
+def _hold_out(score: Floats, share: float, random: np.random.Generator) -> NDArray[np.bool_]:
+    """Draw the share, rounded up, of each quarter of the scores."""
+    held = np.zeros(len(score), dtype=bool)
+    order = np.lexsort((random.uniform(size=len(score)), score))
+    for quarter in np.array_split(order, 4):
+        held[random.permutation(quarter)[: math.ceil(share * len(quarter))]] = True
+    return held
+
+
+def _rmse(predicted: Floats, score: Floats) -> float:
+    return float(np.sqrt(np.mean((predicted - score) ** 2)))
+
+
+def _cell(
+    runs: Sequence[SynergyRun], correlation: float | None, dependence: float | None
+) -> SynergyCell:
+    # One value a seed: settings of a seed share their random numbers.
+    by_seed: dict[int, list[SynergyRun]] = {}
+    for run in runs:
+        by_seed.setdefault(run.seed, []).append(run)
+    gains = np.array([np.mean([run.gain for run in some]) for some in by_seed.values()])
+    n = len(gains)
+    separate = float(np.mean([run.separate_test for run in runs])) if runs else math.nan
+    joint = float(np.mean([run.joint_test for run in runs])) if runs else math.nan
+    gain = float(gains.mean()) if n else math.nan
+    half = math.nan
+    if n > 1:
+        from scipy import stats
+
+        half = float(stats.t.ppf(0.975, n - 1) * gains.std(ddof=1) / math.sqrt(n))
+    return SynergyCell(
+        correlation, dependence, gain, gain - half, gain + half,
+        gain / separate if separate else math.nan, separate, joint, n,
+    )  # fmt: skip
+
+
+def _json(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _told(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values) or "none"

@@ -1,0 +1,84 @@
+"""Figure of the synergy study: gain of a joint reconstruction by correlation and dependence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metabench_py.irt.model import Floats
+from metabench_py.report.canvas import COLOURS, INK, LINE, MUTED, new_figure, quiet, save_figure
+
+
+def synergy_figure(
+    correlations: Sequence[float],
+    dependences: Sequence[float],
+    gains: Floats,
+    mean: Floats,
+    lower: Floats,
+    upper: Floats,
+) -> Any:
+    """Draw the gain of every setting, and its course with the correlation.
+
+    Parameters
+    ----------
+    correlations, dependences
+        Ascending.
+    gains
+        RMSE separate less joint, points, shape (n_dependences, n_correlations).
+    mean, lower, upper
+        Over the dependences, with its interval (may be NaN), shape (n_correlations,).
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    rho, alpha = np.asarray(correlations, float), np.asarray(dependences, float)
+    figure = new_figure(10.0, 4.4)
+    left, right = figure.subplots(1, 2)
+    far = max(float(np.nanmax(np.abs(gains))), 1e-6)
+    # Green where joint is better, violet where it is worse.
+    picture = left.imshow(
+        gains, origin="lower", cmap="PRGn", vmin=-far, vmax=far, aspect="auto",
+        extent=(-0.5, len(rho) - 0.5, -0.5, len(alpha) - 0.5),
+    )  # fmt: skip
+    left.set_xticks(range(len(rho)), [f"{value:g}" for value in rho])
+    left.set_yticks(range(len(alpha)), [f"{value:g}" for value in alpha])
+    quiet(
+        left, "Gain of a joint reconstruction", "Correlation of abilities",
+        "Dependence on other abilities",
+    )  # fmt: skip
+    bar = figure.colorbar(picture, ax=left, shrink=0.85)
+    bar.set_label("RMSE separate less joint, points", color=MUTED, fontsize=8)
+    bar.ax.tick_params(labelsize=8, length=0, colors=INK)
+    bar.outline.set_visible(False)
+    right.axhline(0.0, color=LINE, linewidth=1)
+    right.fill_between(rho, lower, upper, color=COLOURS[0], alpha=0.18, linewidth=0)
+    right.plot(rho, mean, "o-", color=COLOURS[0], markersize=4, label="mean of all dependences")
+    best = int(np.nanargmax(np.nanmean(gains, axis=1)))
+    if len(alpha) > 1:
+        right.plot(
+            rho, gains[best], "o--", color=COLOURS[1], markersize=3,
+            label=f"dependence {alpha[best]:g}, where it is largest",
+        )  # fmt: skip
+    right.legend(frameon=False, fontsize=8)
+    quiet(
+        right, "Over the correlation (band: 95 % over seeds)", "Correlation of abilities",
+        "RMSE separate less joint, points", grid="y",
+    )  # fmt: skip
+    return figure
+
+
+def plot_synergy(
+    correlations: Sequence[float],
+    dependences: Sequence[float],
+    gains: Floats,
+    mean: Floats,
+    lower: Floats,
+    upper: Floats,
+    path: Path,
+) -> None:
+    """Write `synergy_figure` to a file; its ending is the format."""
+    save_figure(synergy_figure(correlations, dependences, gains, mean, lower, upper), path)
