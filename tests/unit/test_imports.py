@@ -31,13 +31,15 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"__main__"}),
 )  # fmt: skip
 # The second stage stands on the first, and a bundle holds both; a calibration measures what
-# reconstruction will do; a report draws a result.
+# reconstruction will do; a report draws a result; a study of items recovers scores as a calibration
+# does.
 BESIDE = {
     "gam": {"irt"},
     "stack": {"irt", "gam"},
     "bundle": {"irt", "gam", "stack"},
     "calibration": {"reconstruction"},
     "report": {"reconstruction"},
+    "analysis": {"calibration"},
 }
 # A third-party module -> the rooms that may import it.
 OWNED = {

@@ -1,0 +1,63 @@
+"""What R computes of the studies of items: glm, density, kmeans, lm by backward steps."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers.golden_subsample import benchmark_data
+
+from metabench_py.analysis.kernel_density import bandwidth, density
+from metabench_py.analysis.logistic import ScorePosterior
+from metabench_py.analysis.logistic_fit import fit_curves, fit_logistic
+
+pytestmark = pytest.mark.usefixtures("needs_r")
+
+# Item by item on the score, a posterior over 1024 scores, its mode: the original's logistic step.
+LOGISTIC = """
+d <- as.matrix(read.csv("answers.csv")); s <- scan("score.txt", quiet = TRUE)
+b <- t(apply(d, 2, function(y) coef(glm(y ~ s, family = binomial(link = "logit")))))
+x <- seq(0, 100, length.out = 1024)
+prior <- density(s, n = 1024, from = 0, to = 100)
+f <- plogis(sweep(outer(x, b[, 2]), 2, b[, 1], "+"))
+l <- d %*% t(log(f)) + (1 - d) %*% t(log(1 - f))
+l <- sweep(l, 2, log(prior$y), "+")
+write.csv(b, "curves.csv", row.names = FALSE)
+write.csv(data.frame(x = prior$x, y = prior$y, bw = prior$bw), "density.csv", row.names = FALSE)
+write.csv(data.frame(mode = x[apply(l, 1, which.max)]), "mode.csv", row.names = FALSE)
+m <- glm(V1 ~ ., data = data.frame(setNames(as.data.frame(d[, 1:9]), paste0("V", 1:9))),
+         family = binomial)
+write.csv(data.frame(b = coef(m)), "several.csv", row.names = FALSE)
+"""
+
+
+def run_r(code: str, folder: Path) -> None:
+    subprocess.run(
+        ["Rscript", "--vanilla", "-e", "options(digits = 17)", "-e", code],
+        cwd=folder, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+
+
+def test_logistic_scoring_as_in_r(golden: Path, tmp_path: Path) -> None:
+    data = benchmark_data(golden, "arc")
+    answers, score = data.train.values, data.train_score
+    pd.DataFrame(answers).to_csv(tmp_path / "answers.csv", index=False)
+    np.savetxt(tmp_path / "score.txt", score, fmt="%.17g")
+    run_r(LOGISTIC, tmp_path)
+    curves = fit_curves(score, answers)
+    theirs = pd.read_csv(tmp_path / "curves.csv").to_numpy()
+    assert not curves.separated.any()
+    np.testing.assert_allclose(curves.intercept, theirs[:, 0], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(curves.slope, theirs[:, 1], rtol=1e-6, atol=1e-6)
+    prior = pd.read_csv(tmp_path / "density.csv")
+    assert bandwidth(score) == pytest.approx(prior["bw"][0], rel=1e-12)
+    np.testing.assert_allclose(density(score, 1024, 0.0, 100.0), prior["y"], atol=1e-12)
+    mode, _, _ = ScorePosterior.of(curves, score).predict(answers, range(answers.shape[1]))
+    # To a point of the grid, of which there are 1024.
+    np.testing.assert_allclose(mode, pd.read_csv(tmp_path / "mode.csv")["mode"], atol=1e-9)
+    model = fit_logistic(answers[:, 1:9].astype(float), answers[:, 0].astype(float))
+    several = pd.read_csv(tmp_path / "several.csv")["b"].to_numpy()
+    np.testing.assert_allclose([model.intercept, *model.weights], several, rtol=1e-6, atol=1e-6)
