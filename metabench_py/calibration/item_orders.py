@@ -74,9 +74,10 @@ def pick_items(
     Parameters
     ----------
     order
-        ``greedy``: forward selection, always the item that lowers the squared error of the grand
-        score most on training folds left out (`greedy_order`). ``ridge``: the largest weights of
-        a ridge regression of the grand score on all items, times the items' deviations.
+        ``greedy``: forward selection, always the item that on training folds left out lowers
+        most the squared error of the six scores' sum (six grand scores) and of each of them, all
+        seven added (`greedy_order`). ``ridge``: the largest weights of a ridge regression of the
+        grand score on all items, times the items' deviations.
         ``information``: information filtering (`filter_items`) over the pooled items of all
         benchmarks, as many intervals between quantiles of each benchmark's abilities as items
         are wanted; item parameters fitted on the training LLMs. ``random``.
@@ -163,7 +164,9 @@ def _greedy(data: CurveData, most: int, held_out: int | None) -> Integers:
     folds = data.training(held_out)
     at = TARGETS.index("grand")
     penalty = fit_ridge(folds, np.arange(data.n_items), data.benchmark).penalty[at]
-    weights = (np.arange(len(TARGETS)) == at).astype(np.float64)
+    # That of the six scores' sum, and theirs: the grand score loses nothing that shows (200 of
+    # version B's 751 items, five folds: 1.05 points either way), the six gain up to a tenth.
+    weights = np.where(np.arange(len(TARGETS)) == at, float(len(BENCHMARKS) ** 2), 1.0)
     return greedy_order(folds, data.n_items, weights, float(penalty), most)
 
 

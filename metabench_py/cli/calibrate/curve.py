@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from metabench_py.calibration.inputs import CalibrationInputs
 
 _TITLES = {
-    "greedy": "greedy for the grand score",
+    "greedy": "greedy (held-out error)",
     "ridge": "largest ridge weights",
     "information": "information filtering",
     "random": "random",
