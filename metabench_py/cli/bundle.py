@@ -18,7 +18,9 @@ bundle_app = typer.Typer(
 
 BundleArgument = Annotated[
     str | None,
-    typer.Argument(metavar="[BUNDLE]", help="Folder or name; the embedded bundle if left out."),
+    typer.Argument(
+        metavar="[BUNDLE]", help="Folder or name (default, B-200); default if left out."
+    ),
 ]
 TrustOption = Annotated[
     bool, typer.Option("--trust", help="Vouch for .rds files that the package does not know.")

@@ -22,7 +22,9 @@ items_app = typer.Typer(
 
 BundleArgument = Annotated[
     str | None,
-    typer.Argument(metavar="[BUNDLE]", help="Folder or name; the embedded bundle if left out."),
+    typer.Argument(
+        metavar="[BUNDLE]", help="Folder or name (default, B-200); default if left out."
+    ),
 ]
 SourcesOption = Annotated[
     Path | None,

@@ -18,7 +18,10 @@ Metrics = Annotated[
 ]
 BundleOfVersion = Annotated[
     str | None,
-    typer.Option("--bundle", help="Folder or name; the installed one of the version if left out."),
+    typer.Option(
+        "--bundle",
+        help="Folder or name, such as B-200; the installed one of the version if left out.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -1,4 +1,4 @@
-"""Runs of a part of the items: those of a small bundle, out of lm-eval's data set or of files."""
+"""Runs of a part of the items: those of a small bundle, out of all that a variant has."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from metabench_py.benchmarks import TITLES, Benchmark, task_name
+from metabench_py.benchmarks import TITLES, Benchmark
 from metabench_py.errors import InputError, LogError
 from metabench_py.harness.documents import made_documents
 from metabench_py.harness.installed import Installed
-from metabench_py.harness.select import select_items
+from metabench_py.harness.itemfiles import item_ids
 from metabench_py.harness.taskfiles import write_task_files
 from metabench_py.harness.variants import Variant
 from metabench_py.harness.verify import Verified
@@ -19,58 +19,64 @@ from metabench_py.harness.verify import Verified
 Chosen = Mapping[Benchmark, Sequence[str]]
 
 
-def chosen_files(
-    files: Mapping[Benchmark, Path], chosen: Chosen, out: Path
-) -> dict[Benchmark, Path]:
-    """Write files of the chosen items, unless they are there: a resumed run has its own.
-
-    Raises
-    ------
-    InputError
-        The files lack an item.
-    """
-    wanted = {benchmark: out / f"{benchmark}.parquet" for benchmark in files}
-    if not all(path.is_file() for path in wanted.values()):
-        select_items(files["arc"].parent, {b: chosen[b] for b in files}, out)
-    return wanted
-
-
-def chosen_samples(
-    tasks: Mapping[str, Benchmark],
+def items_in_order(
     variant: Variant,
-    chosen: Chosen,
-    limit: float | None,
+    files: Mapping[Benchmark, Path] | None,
     installed: Installed,
     work: Path,
-) -> list[str]:
-    """Make lm-eval's arguments that choose items out of its own data set.
+) -> dict[Benchmark, list[str]]:
+    """List all items of a variant as lm-eval goes through them.
 
-    Places are counted in the plain tasks, whose items come in the same order; to make the
+    Of its own data set the plain tasks are asked, whose items come in the same order: making the
     permuted documents here would shuffle them otherwise than the run does.
 
     Parameters
     ----------
-    limit
-        Items a task, or a share below 1; the first ones are taken.
+    files
+        Item files; None: lm-eval's own data set.
     work
         Folder for task files and the data sets' cache.
 
     Raises
     ------
-    InputError
-        The data set lacks an item.
     WorkerError
         lm-eval does not reach its data set.
     """
+    if files is not None:
+        return {b: item_ids(path, b) for b, path in files.items()}
     plain = Variant(variant.version, False)
     write_task_files(work / "tasks", installed, plain)
-    named = {b: task_name(b, variant.version, False) for b in tasks.values()}
     made = made_documents(
-        work / "tasks", named.values(), work, "Offline, give the items with --items DIR."
+        work / "tasks", plain.tasks, work, "Offline, give the items with --items DIR."
     )
+    return {b: [item for item, _ in made[task]] for task, b in plain.tasks.items()}
+
+
+def samples_of(
+    tasks: Mapping[str, Benchmark],
+    chosen: Chosen,
+    every: Mapping[Benchmark, Sequence[str]],
+    limit: float | None = None,
+) -> list[str]:
+    """Make lm-eval's arguments that run chosen items alone.
+
+    The documents are made of all items, so the permuted ones are those of a whole run.
+
+    Parameters
+    ----------
+    every
+        As `items_in_order` gives them.
+    limit
+        Items a task, or a share below 1; the first of the chosen are taken.
+
+    Raises
+    ------
+    InputError
+        An item is not among all.
+    """
     samples = {}
     for task, benchmark in tasks.items():
-        place = {item: i for i, (item, _) in enumerate(made[named[benchmark]])}
+        place = {item: i for i, item in enumerate(every[benchmark])}
         absent = [item for item in chosen[benchmark] if item not in place]
         if absent:
             raise InputError(
@@ -105,8 +111,8 @@ def check_chosen(
         if others:
             path = about.log.path
             raise LogError(
-                f"{path}: lm-eval ran {min(others)!r}, which was not chosen; take the items from "
-                "files, with --items DIR.",
+                f"{path}: lm-eval ran the item {min(others)!r}, which was not chosen; its items "
+                "come in another order than they were listed.",
                 path=str(path),
                 line=None,
             )

@@ -26,13 +26,7 @@ from metabench_py.errors import (
 from metabench_py.harness.driver import INTERRUPTED
 from metabench_py.harness.installed import INSTALL, Installed, find_lm_eval
 from metabench_py.harness.itemfiles import item_ids
-from metabench_py.harness.part import (
-    Chosen,
-    check_chosen,
-    chosen_files,
-    chosen_samples,
-    limited,
-)
+from metabench_py.harness.part import Chosen, check_chosen, items_in_order, limited, samples_of
 from metabench_py.harness.settings import Settings, lm_eval_arguments
 from metabench_py.harness.taskfiles import write_task_files
 from metabench_py.harness.variants import N_ITEMS, Variant
@@ -194,14 +188,13 @@ def run_variant(
 
 def _run(plan: Plan, installed: Installed) -> dict[str, Any]:
     """Write the task files and run lm-eval on all items, or on the chosen ones."""
-    files, chosen = plan.items, plan.chosen
-    if chosen is not None and files is not None:
-        files = chosen_files(files, chosen, plan.work / "items")
-    names = write_task_files(plan.work / "tasks", installed, plan.variant, files, plan.with_gsm8k)
-    if chosen is None or files is not None:
+    names = write_task_files(
+        plan.work / "tasks", installed, plan.variant, plan.items, plan.with_gsm8k
+    )
+    if plan.chosen is None:
         return run_lm_eval(plan, names)
-    limit = plan.settings.limit
-    more = chosen_samples(plan.tasks, plan.variant, chosen, limit, installed, plan.work / "places")
+    every = items_in_order(plan.variant, plan.items, installed, plan.work / "listed")
+    more = samples_of(plan.tasks, plan.chosen, every, plan.settings.limit)
     # lm-eval takes either a limit or samples.
     whole = replace(plan, settings=replace(plan.settings, limit=None))
     return run_lm_eval(whole, list(plan.tasks), more)

@@ -108,6 +108,30 @@ def test_json_and_a_lone_permuted_run(
     assert (result.exit_code, result.stdout) == (0, "")
 
 
+def test_a_small_bundle_s_items_alone_are_run(
+    runs: list[tuple[Plan, dict[str, Any]]], bundle: Bundle, tmp_path: Path
+) -> None:
+    own = {b: list(bundle.benchmarks[b].parameters.items) for b in BENCHMARKS}
+    # lm-eval's own data set has more items than the bundle.
+    arguments = ("evaluate", "m", "--bundle", bundle.path, "--no-reconstruct", "--output", tmp_path)
+    assert invoke(*arguments, "--also", "permuted").exit_code == 0
+    assert [plan.chosen == {b: tuple(i) for b, i in own.items()} for plan, _ in runs] == [True] * 2
+    # So may files.
+    folder = tmp_path / "items"
+    folder.mkdir()
+    for more in (0, 1):
+        for benchmark, ids in own.items():
+            numbers = [int(item.rpartition(".")[2]) for item in ids] + [1] * more
+            content = [{"metabench_idx": i, "subject": "anatomy"} for i in numbers]
+            table = pa.Table.from_pylist(content, schema=item_schema(benchmark))
+            pq.write_table(table, folder / f"{benchmark}.parquet")
+        assert invoke(*arguments, "--items", folder).exit_code == 0
+        assert (runs[-1][0].chosen is not None) == bool(more)
+    # Another version's items are not the bundle's.
+    assert invoke(*arguments, "--all-variants").exit_code == 0
+    assert [plan.chosen is None for plan, _ in runs[-4:]] == [True, True, False, False]
+
+
 def test_what_is_wrong_is_told_before_the_run(
     runs: list[tuple[Plan, dict[str, Any]]],
     bundle: Bundle,

@@ -18,7 +18,6 @@ from metabench_py.harness import Settings, Variant, part
 from metabench_py.harness import run as runs
 from metabench_py.harness.build import item_schema
 from metabench_py.harness.installed import Installed
-from metabench_py.harness.itemfiles import item_ids
 from metabench_py.harness.run import Plan
 
 INSTALLED = Installed("0.4.13", Path("/lm/tasks/metabench"))
@@ -44,6 +43,7 @@ class Run:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.told: list[tuple[Plan, list[str], list[str]]] = []
         self.items: dict[Benchmark, list[str]] = CHOSEN
+        self.listed = 0
         monkeypatch.setattr(runs, "find_lm_eval", lambda _backend: INSTALLED)
         monkeypatch.setattr(runs, "run_lm_eval", self)
         monkeypatch.setattr(part, "made_documents", self.documents)
@@ -58,7 +58,8 @@ class Run:
     def documents(
         self, _files: Path, tasks: Any, work: Path, _cure: str
     ) -> dict[str, list[tuple[str, str]]]:
-        assert work.name == "places"
+        self.listed += 1
+        assert work.name == "listed"
         named = {task_name(b, "B", False): b for b in BENCHMARKS}
         return {task: [(item, "") for item in EVERY[named[task]]] for task in tasks}
 
@@ -69,43 +70,26 @@ def lm_eval(monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 @pytest.mark.parametrize("permuted", [False, True])
-def test_out_of_files(
-    lm_eval: Run,
-    files: dict[Benchmark, Path],
-    tmp_path: Path,
-    permuted: bool,
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("local", [False, True])
+def test_chosen_items_alone_are_run(
+    lm_eval: Run, files: dict[Benchmark, Path], tmp_path: Path, permuted: bool, local: bool
 ) -> None:
-    kept: list[dict[Benchmark, list[str]]] = []
-
-    def look(plan: Plan, names: list[str], more: Any = ()) -> dict[str, Any]:
-        kept.append({b: item_ids(plan.work / "items" / f"{b}.parquet", b) for b in BENCHMARKS})
-        text = (plan.work / "tasks" / f"{names[-1]}.yaml").read_text()
-        assert permuted == ("metabench_gsm8k" in names[-1])
-        assert not permuted or str(plan.work / "items" / "gsm8k.parquet") in text
-        return lm_eval(plan, names, more)
-
-    monkeypatch.setattr(runs, "run_lm_eval", look)
-    plan = Plan(Variant("B", permuted), Settings("o/m"), tmp_path / "out", files, permuted, CHOSEN)
+    """By their places among all, so that the permuted documents are those of a whole run."""
+    variant = Variant("B", permuted)
+    out = tmp_path / "out"
+    plan = Plan(variant, Settings("o/m"), out, files if local else None, permuted, CHOSEN)
     record = runs.run_variant(plan)
-    assert kept == [CHOSEN]
-    assert lm_eval.told[0][2] == []
-    assert {log["items"] for log in record["logs"].values()} == {2}
-    assert record["made_with"]["chosen"]["arc"] == ["4", "7"]
-    # A whole run is another one.
-    assert runs.find_finished(plan, INSTALLED) == record
-    assert runs.find_finished(replace(plan, chosen=None), INSTALLED) is None
-
-
-@pytest.mark.parametrize("permuted", [False, True])
-def test_out_of_lm_evals_own_items(lm_eval: Run, tmp_path: Path, permuted: bool) -> None:
-    plan = Plan(Variant("B", permuted), Settings("o/m"), tmp_path, None, permuted, CHOSEN)
-    runs.run_variant(plan)
     ((_, names, (option, samples)),) = lm_eval.told
     assert names == list(plan.tasks)
     assert option == "--samples"
     assert json.loads(samples) == {task: [3, 0] for task in plan.tasks}
     assert len(plan.tasks) == 6
+    assert lm_eval.listed == (0 if local else 1)
+    assert {log["items"] for log in record["logs"].values()} == {2}
+    assert record["made_with"]["chosen"]["arc"] == ["4", "7"]
+    # A whole run is another one.
+    assert runs.find_finished(plan, INSTALLED) == record
+    assert runs.find_finished(replace(plan, chosen=None), INSTALLED) is None
 
 
 def test_a_limit_takes_the_first_of_the_chosen(lm_eval: Run, tmp_path: Path) -> None:
@@ -123,11 +107,11 @@ def test_what_is_wrong(lm_eval: Run, files: dict[Benchmark, Path], tmp_path: Pat
     plan = Plan(Variant("B", False), Settings("o/m"), tmp_path / "out", chosen=more)
     with pytest.raises(InputError, match=r"ARC: lm-eval's items lack 1 .* '5'.* --items"):
         runs.run_variant(plan)
-    with pytest.raises(InputError, match=r"lacks 1 of 2 ARC items \(5\)"):
+    with pytest.raises(InputError, match=r"ARC: lm-eval's items lack 1 .* '5'"):
         runs.run_variant(replace(plan, items=files), restart=True)
     assert lm_eval.told == []
     lm_eval.items = {**CHOSEN, "mmlu": ["x.4", "x.3"]}
-    with pytest.raises(LogError, match=r"ran 'x\.3', which was not chosen"):
+    with pytest.raises(LogError, match=r"ran the item 'x\.3', which was not chosen"):
         runs.run_variant(replace(plan, chosen=CHOSEN), restart=True)
     # Whoever then wants all of them is told that another run was going on.
     with pytest.raises(InputError, match="made with other chosen;"):
