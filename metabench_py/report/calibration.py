@@ -9,78 +9,83 @@ from typing import Any
 import numpy as np
 
 from metabench_py.irt.model import Floats, ItemParameters, information, probability
-from metabench_py.report.figures import FORMATS
-from metabench_py.storage import atomic_path
-
-_INK, _MUTED, _LINE = "#222222", "#6b6b6b", "#0072B2"
-_TRAIN, _TEST = "#9aa3ad", "#D55E00"
+from metabench_py.report.agreement import rmse
+from metabench_py.report.canvas import (
+    BAND,
+    COLOURS,
+    LINE,
+    MUTED,
+    cloud,
+    new_figure,
+    quiet,
+    save_figure,
+    styled,
+)
 
 
 def plot_curves(parameters: ItemParameters, theta: Floats, title: str, path: Path) -> None:
+    """Write `curves_figure` to a file; its ending is the format."""
+    save_figure(curves_figure(parameters, theta, title), path)
+
+
+@styled
+def curves_figure(parameters: ItemParameters, theta: Floats, title: str) -> Any:
     """Draw every item's curve, and the test's information over the LLMs' abilities.
 
     Parameters
     ----------
     theta
         Abilities of the training LLMs, shape (n,).
-    path
-        File to write; its ending (.png, .svg, .pdf) is the format.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
     """
-    figure, (left, right) = _figure(2)
+    figure = new_figure(10.4, 4.4)
+    left, right = figure.subplots(1, 2)
     at = np.linspace(-4.0, 4.0, 201)
-    left.plot(at, probability(parameters, at), color=_LINE, linewidth=0.6, alpha=0.5)
+    left.plot(at, probability(parameters, at), color=COLOURS[0], linewidth=0.6, alpha=0.5)
     left.set_ylim(0.0, 1.0)
-    left.set_ylabel("P(right)", color=_MUTED)
-    left.set_title(title, loc="left", color=_INK, fontsize=11)
-    right.hist(theta, bins=40, range=(-4.0, 4.0), color="#d9dde2")
-    right.set_ylabel("LLMs", color=_MUTED)
+    quiet(left, title, "Ability", "P(right)", grid="both")
+    right.hist(theta, bins=40, range=(-4.0, 4.0), color=BAND)
+    quiet(right, f"Information of all {len(parameters.items)} items", "Ability", "LLMs")
     above = right.twinx()
-    above.plot(at, information(parameters, at).sum(axis=1), color=_LINE, linewidth=1.8)
+    above.plot(at, information(parameters, at).sum(axis=1), color=COLOURS[0], linewidth=1.8)
     above.set_ylim(bottom=0.0)
-    above.set_ylabel("information of all items", color=_LINE)
+    quiet(above, "", "", "Information")
+    above.yaxis.label.set_color(COLOURS[0])
     for axes in (left, right):
         axes.set_xlim(-4.0, 4.0)
-        axes.set_xlabel("ability", color=_MUTED)
-    _save(figure, path)
+    return figure
 
 
 def plot_recovery(sets: Sequence[tuple[str, Floats, Floats]], title: str, path: Path) -> None:
+    """Write `sets_figure` to a file; its ending is the format."""
+    save_figure(sets_figure(sets, title), path)
+
+
+@styled
+def sets_figure(sets: Sequence[tuple[str, Floats, Floats]], title: str) -> Any:
     """Draw predictions against true scores.
 
     Parameters
     ----------
     sets
         ``train`` or ``test``, true scores and predictions of these LLMs, shape (n,) each.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
     """
-    figure, (axes,) = _figure(1)
-    axes.plot([0, 100], [0, 100], color=_MUTED, linewidth=0.8)
+    figure = new_figure(5.2, 4.4)
+    axes = figure.subplots()
+    axes.plot([0, 100], [0, 100], color=MUTED, linewidth=0.8)
     for name, score, predicted in sets:
         if not len(score):
             continue
-        rmse = float(np.sqrt(np.mean((score - predicted) ** 2)))
-        axes.plot(
-            score, predicted, "o", markersize=3, alpha=0.6,
-            color=_TEST if name == "test" else _TRAIN,
-            label=f"{name}: {len(score)} LLMs, RMSE {rmse:.2f}",
-        )  # fmt: skip
+        cloud(axes, score, predicted, COLOURS[1] if name == "test" else LINE)
+        axes.lines[-1].set_label(f"{name}: {len(score)} LLMs, RMSE {rmse(score, predicted):.2f}")
+    quiet(axes, title, "Full score, points", "Predicted, points", grid="both")
     axes.set_aspect("equal")
-    axes.set_xlabel("full score", color=_MUTED)
-    axes.set_ylabel("predicted", color=_MUTED)
-    axes.set_title(title, loc="left", color=_INK, fontsize=11)
-    axes.legend(frameon=False, fontsize=9)
-    _save(figure, path)
-
-
-def _figure(n: int) -> tuple[Any, Sequence[Any]]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.2 * n, 4.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, [figure.add_subplot(1, n, i + 1) for i in range(n)]
-
-
-def _save(figure: Any, path: Path) -> None:
-    assert path.suffix in FORMATS
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format=path.suffix[1:], dpi=130)
+    axes.legend(fontsize=9)
+    return figure

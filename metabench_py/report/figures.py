@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,13 +13,19 @@ from metabench_py.bundle.schema import Bundle
 from metabench_py.errors import InputError
 from metabench_py.irt.model import Floats
 from metabench_py.reconstruction.result import Reconstruction
-from metabench_py.storage import atomic_path
+from metabench_py.report.canvas import (
+    BAND,
+    COLOURS,
+    INK,
+    bare,
+    check_format,
+    new_figure,
+    quiet,
+    save_figure,
+    styled,
+)
 
-FORMATS = (".png", ".svg", ".pdf")
 MOST_MODELS = 6
-# Okabe & Ito's colours, which colour-blind readers can tell apart.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_INK, _MUTED, _RIDGE = "#222222", "#6b6b6b", "#d9dde2"
 
 
 def check_plot(path: Path, n_models: int | None) -> None:
@@ -29,40 +36,47 @@ def check_plot(path: Path, n_models: int | None) -> None:
     InputError
         The file's name has no known ending, or there are too many models.
     """
-    if path.suffix not in FORMATS:
-        raise InputError(f"--plot {path}: end its name in {', '.join(FORMATS)}.", path=str(path))
+    check_format(path)
     if n_models is None or n_models > MOST_MODELS:
         raise InputError(f"--plot draws {MOST_MODELS} models at most; name them instead of --all.")
 
 
 def plot_scores(results: Sequence[Reconstruction], bundle: Bundle, path: Path) -> None:
+    """Write `score_figure` to a file; its ending is the format."""
+    check_plot(path, len(results))
+    save_figure(score_figure(results, bundle), path)
+
+
+@styled
+def score_figure(
+    results: Sequence[Reconstruction], bundle: Bundle, labels: Sequence[str] | None = None
+) -> Any:
     """Draw each score and its interval over the distribution of the calibration LLMs' scores.
 
     Parameters
     ----------
     results
         One to six models, all reconstructed with `bundle`.
-    path
-        File to write; its ending is the format.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    labels
+        What to call them; None: their names.
 
-    check_plot(path, len(results))
-    figure = Figure(figsize=(8.0, 5.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure = new_figure(8.0, 5.2)
     axes = figure.add_subplot()
     x = np.linspace(0.0, 100.0, 501)
     for row, target in enumerate(TARGETS):
         base = -float(row)
         if target in bundle.population:
             ridge = density(bundle.population[target], bundle.population_levels, x)
-            axes.fill_between(x, base, base + 0.75 * ridge, color=_RIDGE, linewidth=0)
-        axes.axhline(base, color=_RIDGE, linewidth=0.8)
+            axes.fill_between(x, base, base + 0.75 * ridge, color=BAND, linewidth=0)
+        axes.axhline(base, color=BAND, linewidth=0.8)
         for i, result in enumerate(results):
             score = result.scores[target]
             y = base + 0.14 + 0.55 * i / max(len(results), 2)
-            colour = _COLOURS[i]
+            colour = COLOURS[i]
             axes.plot(
                 [score.lower, score.upper], [y, y], color=colour, linewidth=3, alpha=0.45,
                 solid_capstyle="butt",
@@ -74,25 +88,21 @@ def plot_scores(results: Sequence[Reconstruction], bundle: Bundle, path: Path) -
                     (101.5, base + 0.14),
                     annotation_clip=False,
                     va="center",
-                    color=_INK,
+                    color=INK,
                     fontsize=9,
                 )
     axes.set_yticks([0.14 - i for i in range(len(TARGETS))], [TITLES[t] for t in TARGETS])
     axes.get_yticklabels()[0].set_fontweight("bold")
-    axes.tick_params(length=0, colors=_INK)
     axes.set_xlim(0.0, 100.0)
     axes.set_ylim(0.75 - len(TARGETS), 0.95)
-    axes.set_xlabel("Score (grey: the calibration LLMs)", color=_MUTED)
-    axes.grid(axis="x", color="#eeeeee", linewidth=0.8)
-    axes.set_axisbelow(True)
-    for side in axes.spines.values():
-        side.set_visible(False)
-    _title(axes, results)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format=path.suffix[1:], dpi=150)
+    title = _title(axes, results, labels or [result.model for result in results])
+    quiet(axes, title, "Score, points (grey: the calibration LLMs)", "", grid="x")
+    bare(axes)
+    axes.tick_params(labelsize=10)
+    return figure
 
 
-def _title(axes: object, results: Sequence[Reconstruction]) -> None:
+def _title(axes: Any, results: Sequence[Reconstruction], labels: Sequence[str]) -> str:
     first = results[0].scores["grand"]
     what = {
         "conformal": f"{100 * (first.level or 0):g} % intervals",
@@ -101,19 +111,15 @@ def _title(axes: object, results: Sequence[Reconstruction]) -> None:
     }[first.interval]
     version = results[0].version
     if len(results) == 1:
-        text = f"{results[0].model}: metabench {version}, {what}"
-        axes.set_title(text, loc="left", color=_INK, fontsize=11)  # type: ignore[attr-defined]
-        return
-    axes.set_title(f"metabench {version}, {what}", loc="left", color=_INK, fontsize=11)  # type: ignore[attr-defined]
+        return f"{labels[0]}: metabench {version}, {what}"
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], color=colour, marker="o", linewidth=3, label=result.model)
-        for colour, result in zip(_COLOURS, results, strict=False)
+        Line2D([], [], color=colour, marker="o", linewidth=3, label=label)
+        for colour, label in zip(COLOURS, labels, strict=False)
     ]
-    axes.legend(  # type: ignore[attr-defined]
-        handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8
-    )
+    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return f"metabench {version}, {what}"
 
 
 def density(population: Floats, levels: Floats, x: Floats) -> Floats:

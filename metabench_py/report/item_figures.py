@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 
 from metabench_py.benchmarks import TITLES
 from metabench_py.irt.model import Floats
-from metabench_py.report.figures import check_plot
-from metabench_py.storage import atomic_path
+from metabench_py.report.canvas import COLOURS, LINE, new_figure, quiet, save_figure, styled
 
-_INK, _MUTED, _KEPT = "#222222", "#6b6b6b", "#c4cad1"
-# Okabe & Ito's colours, by rule.
+_KEPT = LINE
 _RULES = {
-    "variance": ("#D55E00", "too little spread"),
-    "too_easy": ("#0072B2", "too easy"),
-    "low_disc": ("#009E73", "too little discrimination"),
+    "variance": (COLOURS[1], "too little spread"),
+    "too_easy": (COLOURS[0], "too easy"),
+    "low_disc": (COLOURS[2], "too little discrimination"),
 }
 _COLUMNS = {
     "sd": "Standard deviation",
@@ -49,44 +47,41 @@ class ItemPanel:
     reason: NDArray[np.str_]
 
 
-def plot_items(panels: Sequence[ItemPanel], path: Path) -> None:
+@styled
+def item_figure(panels: Sequence[ItemPanel]) -> Any:
     """Draw the distributions of SD, difficulty and discrimination, a row a benchmark.
 
     Parameters
     ----------
     panels
         At least one.
-    path
-        File to write; its ending is the format.
 
-    Raises
-    ------
-    InputError
-        The file's name has no known ending.
+    Returns
+    -------
+    matplotlib.figure.Figure
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    check_plot(path, 1)
-    figure = Figure(figsize=(10.0, 0.9 + 1.7 * len(panels)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(10.0, 0.9 + 1.7 * len(panels))
     grid = figure.subplots(len(panels), len(_COLUMNS), squeeze=False)
     for row, panel in enumerate(panels):
         for column, (name, label) in enumerate(_COLUMNS.items()):
             axes = grid[row, column]
             _histogram(axes, getattr(panel, name), panel.reason)
-            if row == len(panels) - 1:
-                axes.set_xlabel(label, color=_MUTED)
+            last = row == len(panels) - 1
+            quiet(axes, "", label if last else "", "" if column else "Items", grid="y")
         left_out = int(np.isin(panel.reason, list(_RULES)).sum())
         title = TITLES.get(panel.benchmark, panel.benchmark)
         grid[row, 0].set_title(
             f"{title}: {int((panel.reason == '').sum())} items kept, {left_out} left out",
-            loc="left", color=_INK, fontsize=10,
+            loc="left", fontsize=10,
         )  # fmt: skip
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize=9)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format=path.suffix[1:], dpi=150)
+    return figure
+
+
+def plot_items(panels: Sequence[ItemPanel], path: Path) -> None:
+    """Write `item_figure` to a file; its ending is the format."""
+    save_figure(item_figure(panels), path)
 
 
 def _histogram(axes: Any, values: Floats, reason: NDArray[np.str_]) -> None:
@@ -101,8 +96,3 @@ def _histogram(axes: Any, values: Floats, reason: NDArray[np.str_]) -> None:
         color=[colour for _, (colour, _) in groups],
         label=[label for _, (_, label) in groups],
     )
-    axes.tick_params(length=0, colors=_INK, labelsize=8)
-    axes.grid(axis="y", color="#eeeeee", linewidth=0.8)
-    axes.set_axisbelow(True)
-    for side in axes.spines.values():
-        side.set_visible(False)

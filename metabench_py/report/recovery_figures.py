@@ -5,59 +5,84 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from metabench_py.benchmarks import TITLES
 from metabench_py.irt.model import Floats
-from metabench_py.report.figures import check_plot
-from metabench_py.storage import atomic_path
+from metabench_py.report.agreement import told
+from metabench_py.report.canvas import (
+    BENCHMARK_COLOURS,
+    COLOURS,
+    MUTED,
+    cloud,
+    note,
+    panels,
+    quiet,
+    save_figure,
+    styled,
+)
 
-_INK, _MUTED, _LINE, _DOT = "#222222", "#6b6b6b", "#c4cad1", "#0072B2"
-_COLUMNS = 3
+_MOST_COLUMNS = 4
 
 
 @dataclass(frozen=True, eq=False)
 class RecoveryPanel:
-    """One benchmark's held-out LLMs; arrays of shape (n_llms,), 0-100."""
+    """One target's held-out LLMs; arrays of shape (n_llms,), 0-100.
+
+    Attributes
+    ----------
+    benchmark
+        A target, or any name.
+    what
+        Which LLMs, for instance ``test``.
+    n_items
+        Items that the prediction uses; None: not told.
+    """
 
     benchmark: str
     score: Floats
     predicted: Floats
     what: str
+    n_items: int | None = None
 
 
-def plot_recovery(panels: Sequence[RecoveryPanel], path: Path) -> None:
-    """Draw predicted against full scores, a panel a benchmark.
+@styled
+def recovery_figure(drawn: Sequence[RecoveryPanel]) -> Any:
+    """Draw predicted against full scores, a panel a target.
+
+    RMSE is in points, r is Spearman's; all panels have the same axes.
 
     Parameters
     ----------
-    panels
+    drawn
         At least one.
-    path
-        File to write; its ending is the format.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    check_plot(path, 1)
-    columns = min(_COLUMNS, len(panels))
-    rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(3.0 * columns, 3.0 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes, panel in zip(grid.flat, panels, strict=False):
-        low = float(min(panel.score.min(), panel.predicted.min()))
-        high = float(max(panel.score.max(), panel.predicted.max()))
-        axes.plot([low, high], [low, high], color=_LINE, linewidth=1)
-        axes.plot(panel.score, panel.predicted, "o", color=_DOT, markersize=3, alpha=0.6)
-        error = float(((panel.score - panel.predicted) ** 2).mean() ** 0.5)
-        title = f"{TITLES.get(panel.benchmark, panel.benchmark)}: RMSE {error:.2f}"
-        axes.set_title(title, loc="left", color=_INK, fontsize=9)
-        axes.set_xlabel(f"Score of {panel.what} LLMs", color=_MUTED, fontsize=8)
-        axes.set_ylabel("Predicted", color=_MUTED, fontsize=8)
-        axes.tick_params(labelsize=7, colors=_MUTED)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-    for axes in list(grid.flat)[len(panels) :]:
-        axes.set_visible(False)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format=path.suffix[1:], dpi=150)
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    columns = _MOST_COLUMNS if len(drawn) > 6 else 3
+    figure, grid = panels(len(drawn), columns, 2.9, 2.9)
+    for axes, panel in zip(grid, drawn, strict=False):
+        axes.plot([0, 100], [0, 100], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+        colour = BENCHMARK_COLOURS.get(panel.benchmark, COLOURS[0])
+        cloud(axes, panel.score, np.clip(panel.predicted, 0.0, 100.0), colour)
+        note(axes, told(panel.score, panel.predicted))
+        title = TITLES.get(panel.benchmark, panel.benchmark)
+        if panel.n_items is not None:
+            title += f" ({panel.n_items} items)"
+        quiet(
+            axes, title, f"Score of {panel.what} LLMs, points", "Predicted score, points",
+            grid="both",
+        )  # fmt: skip
+        axes.set(xlim=(0, 100), ylim=(0, 100), aspect="equal")
+        axes.set_xticks(range(0, 101, 25))
+        axes.set_yticks(range(0, 101, 25))
+    return figure
+
+
+def plot_recovery(drawn: Sequence[RecoveryPanel], path: Path) -> None:
+    """Write `recovery_figure` to a file; its ending is the format."""
+    save_figure(recovery_figure(drawn), path)

@@ -4,33 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from metabench_py.errors import InputError
 from metabench_py.irt.model import Floats
-from metabench_py.report.figures import FORMATS
-from metabench_py.storage import atomic_path
+from metabench_py.report.canvas import COLOURS, note, panels, quiet, save_figure, styled
 
-_FILLED, _CHOSEN, _INK = "#56B4E9", "#D55E00", "#222222"
-_OUTLINES = ("#0072B2", "#009E73", "#CC79A7", "#E69F00")
+_FILLED, _CHOSEN = COLOURS[5], COLOURS[1]
+_OUTLINES = (COLOURS[0], *COLOURS[2:5])
 _COLUMNS = 3
 # Share of the subsets with the largest errors that is left off, and counted.
 _OFF = 0.02
 
 
-def check_subsample_plot(path: Path) -> None:
-    """Refuse a file name without a known ending before any work is done."""
-    if path.suffix not in FORMATS:
-        raise InputError(f"--plot {path}: end its name in {', '.join(FORMATS)}.", path=str(path))
-
-
-def plot_subsample(
+@styled
+def subsample_figure(
     worst: Mapping[str, Floats],
     chosen: Mapping[str, float],
     null: Mapping[str, Sequence[tuple[int, Floats]]],
-    path: Path,
-) -> None:
+) -> Any:
     """Draw a histogram a benchmark.
 
     Parameters
@@ -41,22 +34,13 @@ def plot_subsample(
         That of the chosen subset.
     null
         The same of subsets of other sizes: number of items and errors.
-    path
-        File to write; its ending is the format.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    check_subsample_plot(path)
-    columns = min(_COLUMNS, len(worst))
-    rows = -(-len(worst) // columns)
-    figure = Figure(figsize=(3.2 * columns + 0.6, 2.4 * rows + 0.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for each in axes.flat:
-        each.set_axis_off()
-    for each, (name, errors) in zip(axes.flat, worst.items(), strict=False):
-        each.set_axis_on()
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, grid = panels(len(worst), _COLUMNS, 3.2, 2.4, extra=0.4)
+    for each, (name, errors) in zip(grid, worst.items(), strict=False):
         others = null.get(name, ())
         every = np.concatenate([errors, *(values for _, values in others)])
         every = every[np.isfinite(every)]
@@ -65,15 +49,7 @@ def plot_subsample(
         bins = np.histogram_bin_edges(every[every <= far], 50)
         beyond = int((every > bins[-1]).sum())
         if beyond:
-            each.annotate(
-                f"{beyond} further right",
-                (1.0, 0.6),
-                xycoords="axes fraction",
-                ha="right",
-                va="bottom",
-                fontsize=7,
-                color=_INK,
-            )
+            note(each, f"{beyond} further right", size=7)
         each.hist(errors[np.isfinite(errors)], bins, density=True, color=_FILLED)
         for i, (n_items, values) in enumerate(others):
             each.hist(
@@ -85,12 +61,18 @@ def plot_subsample(
                 label=f"{n_items} items",
             )
         each.axvline(chosen[name], color=_CHOSEN, label=f"chosen: {chosen[name]:.2f}")
-        each.set_title(name, loc="left", fontsize=10, color=_INK)
+        quiet(each, name, "", "Density")
         each.set_yticks([])
-        each.tick_params(labelsize=8)
-        each.legend(fontsize=7, frameon=False)
-        for side in ("left", "right", "top"):
-            each.spines[side].set_visible(False)
-    figure.supxlabel("Largest validation RMSE over the folds, score points", fontsize=9)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format=path.suffix[1:], dpi=150)
+        each.legend(fontsize=7)
+    figure.supxlabel("Largest validation RMSE over the folds, points", fontsize=9)
+    return figure
+
+
+def plot_subsample(
+    worst: Mapping[str, Floats],
+    chosen: Mapping[str, float],
+    null: Mapping[str, Sequence[tuple[int, Floats]]],
+    path: Path,
+) -> None:
+    """Write `subsample_figure` to a file; its ending is the format."""
+    save_figure(subsample_figure(worst, chosen, null), path)

@@ -106,9 +106,9 @@ def subsample_command(
         basis_size=basis_size,
     )
     if plot is not None:
-        from metabench_py.report.subsample_plot import check_subsample_plot
+        from metabench_py.report.canvas import check_format
 
-        check_subsample_plot(plot)
+        check_format(plot)
     bar, at = Bar(), ["", 0]
 
     def advance(what: str, number: int, total: int) -> None:
