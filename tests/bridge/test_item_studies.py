@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from helpers.golden_subsample import benchmark_data
 
+from metabench_py.analysis.answer_pruning import prune
 from metabench_py.analysis.kernel_density import bandwidth, density
 from metabench_py.analysis.logistic import ScorePosterior
 from metabench_py.analysis.logistic_fit import fit_curves, fit_logistic
@@ -61,3 +62,44 @@ def test_logistic_scoring_as_in_r(golden: Path, tmp_path: Path) -> None:
     model = fit_logistic(answers[:, 1:9].astype(float), answers[:, 0].astype(float))
     several = pd.read_csv(tmp_path / "several.csv")["b"].to_numpy()
     np.testing.assert_allclose([model.intercept, *model.weights], several, rtol=1e-6, atol=1e-6)
+
+
+# Backward steps by the smallest coefficient: the original's reduction of a linear model.
+PRUNING = """
+d <- read.csv("answers.csv"); s <- scan("score.txt", quiet = TRUE)
+e <- read.csv("other.csv"); o <- scan("other.txt", quiet = TRUE)
+rows <- NULL
+while (ncol(d) > 1) {
+  m <- lm(s ~ ., data = d)
+  b <- abs(coef(m)[-1])
+  rms <- function(x) sqrt(mean(x^2))
+  gone <- if (anyNA(b)) names(b)[is.na(b)][1] else names(b)[which.min(b)]
+  rows <- rbind(rows, data.frame(d = ncol(d), train = rms(residuals(m)),
+                                 test = rms(predict(m, e) - o), gone = gone))
+  d[[gone]] <- NULL
+}
+write.csv(rows, "rows.csv", row.names = FALSE)
+"""
+
+
+def test_pruning_as_in_r(golden: Path, tmp_path: Path) -> None:
+    data = benchmark_data(golden, "arc")
+    # More items than the golden matrix's LLMs can carry make coefficients of rounding.
+    columns = np.flatnonzero(data.train.values.std(axis=0) > 0.2)[:60]
+    names = [f"i{c}" for c in columns]
+    for part, name, scores in ((data.train, "answers", "score"), (data.test, "other", "other")):
+        pd.DataFrame(part.values[:, columns], columns=names).to_csv(
+            tmp_path / f"{name}.csv", index=False
+        )
+        truth = data.train_score if scores == "score" else data.test_score
+        np.savetxt(tmp_path / f"{scores}.txt", truth, fmt="%.17g")
+    run_r(PRUNING, tmp_path)
+    theirs = pd.read_csv(tmp_path / "rows.csv")
+    found = prune(data.train.values[:, columns], data.train_score, "coefficient")
+    assert [names[i] for i in found.removed[:-1]] == theirs["gone"].tolist()
+    for part, truth, column in (
+        (data.train, data.train_score, "train"), (data.test, data.test_score, "test"),
+    ):  # fmt: skip
+        left = found.predict(part.values[:, columns]) - truth[:, None]
+        rmse = np.sqrt(np.mean(left**2, axis=0))
+        np.testing.assert_allclose(rmse[theirs["d"] - 1], theirs[column], atol=1e-9)

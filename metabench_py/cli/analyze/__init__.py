@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from metabench_py.cli.analyze.answers import answers_command
 from metabench_py.cli.analyze.architectures import architectures_command
 from metabench_py.cli.analyze.compare import compare_command
 from metabench_py.cli.analyze.contamination import contamination_command
@@ -26,3 +27,4 @@ analyze_app.command("synergy")(synergy_command)
 analyze_app.command("architectures")(architectures_command)
 analyze_app.command("seeds")(seeds_command)
 analyze_app.command("logistic")(logistic_command)
+analyze_app.command("answers")(answers_command)
