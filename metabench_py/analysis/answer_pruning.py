@@ -1,4 +1,4 @@
-"""Linear predictors of the score from fewer and fewer items: backward elimination, and the lasso."""
+"""Linear predictors of the score from fewer and fewer items: backward steps, and the lasso."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def lasso(
     Parameters
     ----------
     fold
-        Label of each LLM's fold for choosing the penalty, shape (n_llms,); None: the first is taken.
+        Label of each LLM's fold for choosing the penalty, shape (n_llms,); None: take the first.
     penalties
         Empty: 100 from the smallest that leaves no item, down to a thousandth of it.
 

@@ -6,6 +6,7 @@ import typer
 
 from metabench_py.cli.analyze.answers import answers_command
 from metabench_py.cli.analyze.architectures import architectures_command
+from metabench_py.cli.analyze.clusters import clusters_command
 from metabench_py.cli.analyze.compare import compare_command
 from metabench_py.cli.analyze.contamination import contamination_command
 from metabench_py.cli.analyze.factors import factors_command
@@ -28,3 +29,4 @@ analyze_app.command("architectures")(architectures_command)
 analyze_app.command("seeds")(seeds_command)
 analyze_app.command("logistic")(logistic_command)
 analyze_app.command("answers")(answers_command)
+analyze_app.command("clusters")(clusters_command)
