@@ -25,9 +25,10 @@ from metabench_py.calibration.item_orders import (
     ITEM_ORDERS,
     CurveData,
     ItemOrder,
+    order_data,
     pick_items,
 )
-from metabench_py.calibration.moments import Integers, Moments, fit_ridge
+from metabench_py.calibration.moments import Integers, fit_ridge
 from metabench_py.calibration.pipeline import make_folds
 from metabench_py.compute import Shared
 from metabench_py.errors import InputError
@@ -184,24 +185,15 @@ class FoldErrors:
 
 
 def curve_data(inputs: CalibrationInputs, k: int, seed: int) -> tuple[CurveData, Integers]:
-    """Put the benchmarks side by side and give LLMs their folds; also their groups."""
+    """Put the benchmarks side by side and give LLMs their folds; also their groups.
+
+    Raises
+    ------
+    InputError
+        There are more items than `order_data` takes, or fewer organisations than folds.
+    """
     folds = make_folds(inputs, k, seed)
-    scores = inputs.scores.of(inputs.llms)
-    answers = [inputs.responses[b].rows(inputs.llms).values for b in BENCHMARKS]
-    responses = np.concatenate(answers, axis=1)
-    table = np.column_stack([scores[t] for t in TARGETS])
-    parts = [folds.grouped == i for i in range(k)]
-    data = CurveData(
-        responses=responses,
-        scores=table,
-        fold=folds.grouped,
-        moments=tuple(
-            Moments.of(responses[part].astype(np.float64), table[part]) for part in parts
-        ),
-        benchmark=np.repeat(np.arange(len(BENCHMARKS)), [a.shape[1] for a in answers]),
-        models=tuple((inputs.items[b].item_type, inputs.items[b].score_method) for b in BENCHMARKS),
-    )
-    return data, folds.groups
+    return order_data(inputs, folds.grouped), folds.groups
 
 
 def item_curve(

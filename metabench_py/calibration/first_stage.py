@@ -64,8 +64,15 @@ def first_stage_tasks(
     mode: FitMode,
     work: WorkFolder,
     results: dict[Benchmark, FirstStage],
+    which: str = "",
 ) -> list[Task]:
-    """Tasks that are left to do; finished results are put into `results` at once."""
+    """Tasks that are left to do; finished results are put into `results` at once.
+
+    Parameters
+    ----------
+    which
+        Goes into the results' names in `work`, where several item lists are fitted.
+    """
     name, version = choose_engine(engine, mode)
     tasks = []
     for benchmark, chosen in inputs.items.items():
@@ -76,7 +83,7 @@ def first_stage_tasks(
             list(responses.items),
             [chosen.item_type, chosen.score_method, name, version, mode],
         )
-        stage = f"irt-{benchmark}"
+        stage = f"irt{which}-{benchmark}"
         found = work.get(stage, key)
         if found is not None:
             results[benchmark] = _from_values(responses.items, found)

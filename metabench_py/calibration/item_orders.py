@@ -15,6 +15,7 @@ from metabench_py.calibration.budget import LEAST
 from metabench_py.calibration.first_stage import fit_and_score
 from metabench_py.calibration.greedy import greedy_order
 from metabench_py.calibration.information_filter import bin_maxima, filter_items, theta_grid
+from metabench_py.calibration.inputs import CalibrationInputs
 from metabench_py.calibration.moments import Integers, Moments, fit_ridge
 from metabench_py.errors import InputError
 from metabench_py.irt.model import Floats, ItemParameters
@@ -22,6 +23,8 @@ from metabench_py.responses import ResponseMatrix
 
 ItemOrder = Literal["greedy", "ridge", "information", "random"]
 ITEM_ORDERS: tuple[ItemOrder, ...] = get_args(ItemOrder)
+# Matrices of items x items are held, some twenty at a time.
+MOST_ITEMS = 4000
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +62,43 @@ class CurveData:
     def training(self, held_out: int | None) -> list[Moments]:
         """Moments of all folds but one; None: of all."""
         return [one for i, one in enumerate(self.moments) if i != held_out]
+
+
+def order_data(inputs: CalibrationInputs, fold: Integers) -> CurveData:
+    """Put the benchmarks side by side.
+
+    Parameters
+    ----------
+    fold
+        Fold of each of `inputs.llms`, from 0, shape (n,).
+
+    Raises
+    ------
+    InputError
+        There are more than MOST_ITEMS items.
+    """
+    scores = inputs.scores.of(inputs.llms)
+    answers = [inputs.responses[b].rows(inputs.llms).values for b in BENCHMARKS]
+    n_items = sum(one.shape[1] for one in answers)
+    if n_items > MOST_ITEMS:
+        raise InputError(
+            f"{n_items} items are too many to be put in order, {MOST_ITEMS} are the most; choose "
+            "some first, with calibrate subsample or calibrate select.",
+            n_items=n_items,
+        )
+    responses = np.concatenate(answers, axis=1)
+    table = np.column_stack([scores[t] for t in TARGETS])
+    parts = [fold == i for i in range(int(fold.max()) + 1)]
+    return CurveData(
+        responses=responses,
+        scores=table,
+        fold=fold,
+        moments=tuple(
+            Moments.of(responses[part].astype(np.float64), table[part]) for part in parts
+        ),
+        benchmark=np.repeat(np.arange(len(BENCHMARKS)), [one.shape[1] for one in answers]),
+        models=tuple((inputs.items[b].item_type, inputs.items[b].score_method) for b in BENCHMARKS),
+    )
 
 
 def pick_items(
@@ -105,8 +145,15 @@ def pick_items(
     return [ranks[:n] for n in budgets]
 
 
-def listed_items(data: CurveData, order: ItemOrder, n: int, *, seed: int = 1) -> list[int]:
-    """Choose items by all LLMs, with at least LEAST of each benchmark (or all that it has).
+def listed_items(
+    data: CurveData, order: ItemOrder, n: int, *, held_out: int | None = None, seed: int = 1
+) -> list[int]:
+    """Choose items for a list, with at least LEAST of each benchmark (or all that it has).
+
+    Parameters
+    ----------
+    held_out
+        See `pick_items`.
 
     Raises
     ------
@@ -114,7 +161,7 @@ def listed_items(data: CurveData, order: ItemOrder, n: int, *, seed: int = 1) ->
         `n` is too small or too large.
     """
     check_listed(data.benchmark, n)
-    first, every = pick_items(data, order, (n, data.n_items), seed=seed)
+    first, every = pick_items(data, order, (n, data.n_items), held_out, seed=seed)
     ranks = [*first, *(item for item in every if item not in set(first.tolist()))]
     return with_least(ranks, data.benchmark, n, LEAST)
 

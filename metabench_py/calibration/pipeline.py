@@ -15,6 +15,7 @@ import numpy as np
 from metabench_py.benchmarks import BENCHMARKS, TARGETS, Benchmark, EngineName, FitMode
 from metabench_py.bundle.schema import STAGE_FITS, BenchmarkModel, BundleDraft, StageFit
 from metabench_py.bundle.write import check_place, write_bundle
+from metabench_py.calibration.chosen_items import PartInputs, choose_parts
 from metabench_py.calibration.first_stage import (
     FirstStage,
     abilities_of,
@@ -23,10 +24,12 @@ from metabench_py.calibration.first_stage import (
 )
 from metabench_py.calibration.folds import group_folds, organisation_numbers
 from metabench_py.calibration.inputs import CalibrationInputs, load_inputs
+from metabench_py.calibration.item_orders import ITEM_ORDERS, ItemOrder
+from metabench_py.calibration.moments import Integers
 from metabench_py.calibration.provenance import provenance
 from metabench_py.calibration.second_stage import Learners, linear_predictors
 from metabench_py.calibration.stage_fitters import has_scikit_learn, require_fitters
-from metabench_py.calibration.stages import Folds, Stages, StageWork
+from metabench_py.calibration.stages import Basis, Folds, How, Stages, StageWork
 from metabench_py.calibration.work import WorkFolder
 from metabench_py.compute import LocalPool, Task, run_tasks
 from metabench_py.errors import InputError
@@ -60,6 +63,9 @@ class CalibrationOptions:
         40 need many more than 400 LLMs.
     workers
         Processes at a time.
+    choose, order
+        Make the bundle of so many of the items, chosen by this order (`listed_items`); None: of
+        all. Errors are then those of items chosen anew without each fold's LLMs.
     """
 
     engine: EngineName = "auto"
@@ -69,6 +75,8 @@ class CalibrationOptions:
     seed: int = 1
     basis_size: int | None = None
     workers: int = 1
+    choose: int | None = None
+    order: ItemOrder = "greedy"
 
     def __post_init__(self) -> None:
         if self.basis_size is not None and self.basis_size < LEAST_BASIS:
@@ -78,6 +86,8 @@ class CalibrationOptions:
                 basis_size=self.basis_size,
             )
         check_stages(self.second_stage)
+        if self.order not in ITEM_ORDERS:
+            raise InputError(f"Order {self.order!r}: choose {', '.join(ITEM_ORDERS)}.")
 
     def stages(self, n_llms: int) -> tuple[StageFit, ...]:
         """Second stages to make of so many LLMs; looks on disk for R where they were left open."""
@@ -172,20 +182,24 @@ def calibrate_bundle(
         )
         stages = StageWork(fits, folds, options.basis_size, options.seed, folder)
         steps.total += stages.n_steps
-        first: dict[Benchmark, FirstStage] = {}
-        steps.run(first_stage_tasks(inputs, options.engine, options.mode, folder, first), 6)
-        theta = abilities_of(first, inputs)
-        learners = Learners(
-            responses={b: inputs.responses[b].rows(inputs.llms).values for b in BENCHMARKS},
-            theta={b: theta[b] for b in BENCHMARKS},
-            scores=inputs.scores.of(inputs.llms),
-            fold=folds.grouped,
-            groups=folds.groups,
-        )
-        models = _models(inputs, learners, first)
-        made = stages.make(learners, models, steps.run)
+        by_fold: dict[How, list[Basis]] | None = None
+        if options.choose is None:
+            part = PartInputs(inputs, {})
+            tasks = first_stage_tasks(inputs, options.engine, options.mode, folder, part.first)
+            steps.run(tasks, len(BENCHMARKS))
+        else:
+            # One choice and one first stage more for every fold of both kinds.
+            n = options.folds * 2
+            steps.total += n * len(BENCHMARKS) + n + 1
+            part, grouped, random = choose_parts(inputs, folds, options, folder, steps.run)
+            by_fold = {
+                "grouped": [_basis(one, folds.grouped, folds.groups) for one in grouped],
+                "random": [_basis(one, folds.random, folds.clusters) for one in random],
+            }
+        learners, models = _basis(part, folds.grouped, folds.groups)
+        made = stages.make(learners, models, steps.run, by_fold)
 
-    draft = _draft(inputs, models, folds, made, description, options)
+    draft = _draft(part.inputs, models, folds, made, description, options, inputs)
     write_bundle(draft, out, replace)
     steps.say(f"bundle {out}")
     if work is None:
@@ -236,6 +250,20 @@ class _Steps:
             self.progress(what, self.number, self.total)
 
 
+def _basis(part: PartInputs, fold: Integers, groups: Integers) -> Basis:
+    """Give what second stages learn from, and the first stage's models."""
+    inputs = part.inputs
+    theta = abilities_of(part.first, inputs)
+    learners = Learners(
+        responses={b: inputs.responses[b].rows(inputs.llms).values for b in BENCHMARKS},
+        theta={b: theta[b] for b in BENCHMARKS},
+        scores=inputs.scores.of(inputs.llms),
+        fold=fold,
+        groups=groups,
+    )
+    return learners, _models(inputs, learners, part.first)
+
+
 def _models(
     inputs: CalibrationInputs, learners: Learners, first: Mapping[Benchmark, FirstStage]
 ) -> dict[Benchmark, BenchmarkModel]:
@@ -262,6 +290,7 @@ def _draft(
     made: Stages,
     description: Description,
     options: CalibrationOptions,
+    every: CalibrationInputs,
 ) -> BundleDraft:
     scores = inputs.scores.of(inputs.llms)
     return BundleDraft(
@@ -269,7 +298,7 @@ def _draft(
         version=description.version,
         licence=description.licence,
         licence_text=description.licence_text,
-        provenance=provenance(inputs, folds, description, options),
+        provenance=provenance(every, folds, description, options),
         benchmarks=models,
         stages=made.stored,
         singles=made.singles,

@@ -18,6 +18,8 @@ from metabench_py.rbridge import locate, r_version
 if TYPE_CHECKING:
     from metabench_py.calibration.pipeline import CalibrationOptions, Description
 
+# They change nothing, or are told on their own.
+_UNTOLD = frozenset({"workers", "choose", "order"})
 _SECOND_STAGES: dict[StageFit, str] = {
     "stack": "non-negative mixture of additive splines, Gaussian processes and boosted trees",
     "gam": "mgcv::gam, a sum of s(., bs = 'ad')",
@@ -68,11 +70,30 @@ def provenance(
             "LLMs, at random and in all benchmarks alike"
         ),
         "software": r,
+        **_chosen(options, sum(len(one.items) for one in inputs.items.values())),
         "options": {
-            **{k: v for k, v in asdict(options).items() if k != "workers"},
+            **{k: v for k, v in asdict(options).items() if k not in _UNTOLD},
             "second_stage": list(fits),
         },
         **({} if description.run is None else {"run": dict(description.run)}),
+    }
+
+
+def _chosen(options: CalibrationOptions, n_items: int) -> dict[str, Any]:
+    """Say how a part of the items was chosen, if it was."""
+    if options.choose is None:
+        return {}
+    return {
+        "items": {
+            "chosen": options.choose,
+            "of": n_items,
+            "order": options.order,
+            "errors": (
+                "Items are chosen on all LLMs. The errors of each fold are those of items chosen "
+                "in the same way without its LLMs, so they are those of the way to choose, not of "
+                "this very choice."
+            ),
+        }
     }
 
 

@@ -55,6 +55,8 @@ class FoldPlan:
         Fit each benchmark alone, not all together.
     seed
         Of the masks.
+    only
+        Hold out this fold alone; None: one after the other.
     """
 
     name: str
@@ -66,11 +68,14 @@ class FoldPlan:
     shares: tuple[float, ...] = ()
     alone: bool = False
     seed: int = 1
+    only: int | None = None
 
     @property
-    def n_folds(self) -> int:
-        """How many there are."""
-        return int(self.learners.fold.max()) + 1
+    def folds(self) -> tuple[int, ...]:
+        """Those to hold out."""
+        if self.only is not None:
+            return (self.only,)
+        return tuple(range(int(self.learners.fold.max()) + 1))
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -127,7 +132,7 @@ def fold_tasks(plan: FoldPlan, work: WorkFolder, errors: FoldErrors) -> list[Tas
         ),
     )
     tasks = []
-    for fold in range(plan.n_folds):
+    for fold in plan.folds:
         stage, rows = f"{plan.name}-{fold}", learners.fold == fold
         found = work.get(stage, key)
         if found is not None:

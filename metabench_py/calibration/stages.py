@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -33,6 +33,8 @@ How = Literal["grouped", "random"]
 GROUPED = "no LLM of the same organisation, and no near-duplicate, in the fit"
 RANDOM = "LLMs at random, near-duplicates together; organisations may be in the fit"
 Run = Callable[[list[Task], int], None]
+# Learners and first-stage models.
+Basis = tuple[Learners, dict[Benchmark, BenchmarkModel]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,11 +90,11 @@ class StageWork:
     seed: int
     work: WorkFolder
     learners: Learners = field(init=False)
-    models: dict[Benchmark, BenchmarkModel] = field(init=False)
+    bases: Mapping[How, Sequence[Basis]] = field(init=False)
     _gams: dict[Target, GamOfTarget] = field(default_factory=dict)
     _single_gams: dict[Target, GamOfTarget] = field(default_factory=dict)
     _stacks: dict[str, FittedStack] = field(default_factory=dict)
-    _errors: dict[str, tuple[FoldPlan, FoldErrors]] = field(default_factory=dict)
+    _errors: dict[str, FoldErrors] = field(default_factory=dict)
 
     @property
     def n_steps(self) -> int:
@@ -102,7 +104,13 @@ class StageWork:
         whole = sum((1 if fit == "stack" else 7) + grouped + random for fit in self.fits)
         return whole + 6 + grouped
 
-    def make(self, learners: Learners, models: dict[Benchmark, BenchmarkModel], run: Run) -> Stages:
+    def make(
+        self,
+        learners: Learners,
+        models: dict[Benchmark, BenchmarkModel],
+        run: Run,
+        by_fold: Mapping[How, Sequence[Basis]] | None = None,
+    ) -> Stages:
         """Do all that is left.
 
         Parameters
@@ -113,8 +121,13 @@ class StageWork:
             First stage of the bundle.
         run
             Takes tasks and the number of steps that they and finished ones stand for.
+        by_fold
+            What each fold's errors start from in place of `learners` and `models`, where items
+            are chosen anew without its LLMs.
         """
-        self.learners, self.models = learners, models
+        random = regrouped(learners, self.folds.random, self.folds.clusters)
+        self.learners = learners
+        self.bases = by_fold or {"grouped": [(learners, models)], "random": [(random, models)]}
         table = full_features(learners)
         whole = lessons(self.learners, table)
         tasks: list[Task] = []
@@ -135,13 +148,12 @@ class StageWork:
                 tasks += gam_tasks(own, options, self.work, self._single_gams, benchmark)
         run(tasks, planned + len(BENCHMARKS))
         plans = [plan for fit in self.fits for plan in self._plans(fit)]
-        plans.append(self._alone(self.fits[0]))
+        plans += self._alone(self.fits[0])
         tasks = []
         for plan in plans:
-            errors = FoldErrors.of(plan)
-            self._errors[plan.name] = (plan, errors)
+            errors = self._errors.setdefault(plan.name, FoldErrors.of(plan))
             tasks += fold_tasks(plan, self.work, errors)
-        run(tasks, sum(plan.n_folds for plan in plans))
+        run(tasks, sum(len(plan.folds) for plan in plans))
         stored = [self._stored(fit) for fit in self.fits]
         rds = {t: one.rds for t, one in self._gams.items() if one.rds is not None}
         return Stages({s.name: s for s in stored}, self._singles(), rds)
@@ -159,19 +171,35 @@ class StageWork:
         return self._two("gam", fixed, gam_settings(options, sp))
 
     def _two(self, name: StageName, fitter: Any, settings: Any) -> list[FoldPlan]:
-        random = regrouped(self.learners, self.folds.random, self.folds.clusters)
+        random = f"errors of {name} by random folds"
+        return [
+            *self._held_out(
+                "grouped", f"{name}-grouped", f"errors of {name}", fitter, settings, SHARES
+            ),
+            *self._held_out("random", f"{name}-random", random, fitter, settings),
+        ]
+
+    def _held_out(
+        self,
+        how: How,
+        name: str,
+        title: str,
+        fitter: Any,
+        settings: Any,
+        shares: tuple[float, ...] = (),
+        alone: bool = False,
+    ) -> list[FoldPlan]:
+        """Plan all folds from the same learners, or each from its own."""
+        bases = self.bases[how]
         return [
             FoldPlan(
-                f"{name}-grouped", f"errors of {name}", self.learners, self.models, fitter,
-                settings, SHARES, seed=self.seed,
-            ),
-            FoldPlan(
-                f"{name}-random", f"errors of {name} by random folds", random, self.models,
-                fitter, settings,
-            ),
+                name, title, learners, models, fitter, settings, shares, alone, self.seed,
+                only=fold if len(bases) > 1 else None,
+            )
+            for fold, (learners, models) in enumerate(bases)
         ]  # fmt: skip
 
-    def _alone(self, fit: StageFit) -> FoldPlan:
+    def _alone(self, fit: StageFit) -> list[FoldPlan]:
         settings: Any
         fitter: Any
         if fit == "stack":
@@ -181,15 +209,12 @@ class StageWork:
             sp = {t: one.sp for t, one in self._single_gams.items()}
             fitter = GamFitter({t: replace(options, sp=sp[t]) for t in BENCHMARKS})
             settings = gam_settings(options, sp)
-        return FoldPlan(
-            "alone", "errors of benchmarks alone", self.learners, self.models, fitter, settings,
-            SHARES, alone=True, seed=self.seed,
-        )  # fmt: skip
+        title = "errors of benchmarks alone"
+        return self._held_out("grouped", "alone", title, fitter, settings, SHARES, alone=True)
 
     def _stored(self, fit: StageFit) -> StoredStage:
         name: StageName = "stack" if fit == "stack" else "gam"
-        _, errors = self._errors[f"{name}-grouped"]
-        _, random = self._errors[f"{name}-random"]
+        errors, random = self._errors[f"{name}-grouped"], self._errors[f"{name}-random"]
         scores = self.learners.scores
         about: dict[str, Any]
         if fit == "stack":
@@ -212,7 +237,7 @@ class StageWork:
 
     def _singles(self) -> dict[Benchmark, StoredStage]:
         fit = self.fits[0]
-        _, errors = self._errors["alone"]
+        errors = self._errors["alone"]
         singles: dict[Benchmark, StoredStage] = {}
         told = evaluation(errors.whole, self.learners.scores, self.folds.grouped, GROUPED)
         all_growth = growth(errors.whole, errors.masked, self.learners.scores)

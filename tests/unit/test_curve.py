@@ -10,6 +10,7 @@ import pytest
 from helpers.calibration import write_world
 
 from metabench_py.benchmarks import BENCHMARKS, TARGETS
+from metabench_py.calibration import item_orders
 from metabench_py.calibration.curve import CurveOptions, ItemCurve, curve_data, item_curve
 from metabench_py.calibration.inputs import load_inputs
 from metabench_py.calibration.item_orders import ITEM_ORDERS, CurveData, ItemOrder, pick_items
@@ -55,16 +56,16 @@ def rmse(curve: ItemCurve, order: str, n_items: int) -> dict[str, float]:
 def test_orders_that_look_beat_chance() -> None:
     data = informative()
     options = CurveOptions(budgets=(12, 24, 0), folds=FOLDS, draws=6)
-    curve = item_curve(data, np.arange(240), options)
-    assert [(p.order, p.n_items) for p in curve.points] == [
+    found = item_curve(data, np.arange(240), options)
+    assert [(p.order, p.n_items) for p in found.points] == [
         (order, n) for order in ITEM_ORDERS for n in (12, 24, 60)
     ]
     for order in ("greedy", "ridge", "information"):
-        assert rmse(curve, order, 12)["grand"] < 0.75 * rmse(curve, "random", 12)["grand"]
+        assert rmse(found, order, 12)["grand"] < 0.75 * rmse(found, "random", 12)["grand"]
         # All items are the same, whoever ordered them.
-        assert rmse(curve, order, 60) == rmse(curve, "random", 60)
-    random = next(p for p in curve.points if (p.order, p.n_items) == ("random", 12))
-    greedy = next(p for p in curve.points if (p.order, p.n_items) == ("greedy", 12))
+        assert rmse(found, order, 60) == rmse(found, "random", 60)
+    random = next(p for p in found.points if (p.order, p.n_items) == ("random", 12))
+    greedy = next(p for p in found.points if (p.order, p.n_items) == ("greedy", 12))
     for point, kind in ((random, "draws"), (greedy, "bootstrap")):
         for one in point.errors.values():
             assert one.interval == kind
@@ -79,9 +80,9 @@ def test_scores_of_nobody_are_not_predicted(order: ItemOrder) -> None:
     random = np.random.default_rng(5)
     responses = random.random((150, 240)) < 0.5
     data = data_of(responses, random.normal(50, 10, size=(150, 7)))
-    curve = item_curve(data, np.arange(150), CurveOptions((15,), (order,), FOLDS))
+    found = item_curve(data, np.arange(150), CurveOptions((15,), (order,), FOLDS))
     deviation = data.scores[:, 0].std()
-    assert rmse(curve, order, 15)["grand"] > 0.97 * deviation
+    assert rmse(found, order, 15)["grand"] > 0.97 * deviation
     # The same items for all folds, chosen by all LLMs.
     (pick,) = pick_items(data, order, (15,))
     errors = np.empty(150)
@@ -118,14 +119,21 @@ def test_answers_all_alike_are_no_obstacle() -> None:
     most, every = pick_items(odd, "information", (17, 18), 2)
     assert 3 not in most
     assert every.tolist()[-1] == 3
-    curve = item_curve(odd, np.arange(120), CurveOptions((6,), ("information",), FOLDS))
-    assert np.isfinite(rmse(curve, "information", 6)["grand"])
+    found = item_curve(odd, np.arange(120), CurveOptions((6,), ("information",), FOLDS))
+    assert np.isfinite(rmse(found, "information", 6)["grand"])
 
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> tuple[CurveData, Integers]:
     paths = write_world(tmp_path_factory.mktemp("world"), n_llms=150, n_items=6)
     return curve_data(load_inputs(*paths), FOLDS, 1)
+
+
+def test_too_many_items(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(item_orders, "MOST_ITEMS", 35)
+    inputs = load_inputs(*write_world(tmp_path, n_llms=60, n_items=6))
+    with pytest.raises(InputError, match="36 items are too many to be put in order, 35 are"):
+        curve_data(inputs, FOLDS, 1)
 
 
 def test_folds_are_of_organisations(real: tuple[CurveData, Integers]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
@@ -20,6 +20,9 @@ from metabench_py.cli.calibrate.places import (
 )
 from metabench_py.cli.options import one_of
 from metabench_py.errors import InputError
+
+if TYPE_CHECKING:
+    from metabench_py.calibration.item_orders import ItemOrder
 
 
 def bundle_command(
@@ -76,6 +79,16 @@ def bundle_command(
             "Left out: stack,gam where R has mgcv and there are LLMs enough for a GAM, else stack.",
         ),
     ] = None,
+    choose: Annotated[
+        int | None,
+        typer.Option(
+            help="Make the bundle of so many of the items, chosen on the LLMs; its errors are "
+            "those of items chosen anew without each fold's LLMs."
+        ),
+    ] = None,
+    order: Annotated[
+        str, typer.Option(help="Of --choose: greedy, ridge, information, random.")
+    ] = "greedy",
     folds: Annotated[
         int, typer.Option(help="Organisation-grouped folds, and as many random ones; 3 or more.")
     ] = 10,
@@ -114,6 +127,8 @@ def bundle_command(
         folds=folds,
         seed=seed,
         basis_size=basis_size,
+        choose=choose,
+        order=cast("ItemOrder", order),
     )
     text = None if licence_file is None else _read_text(licence_file)
     place = place_of(workers, dask, slurm, slurm_time, slurm_memory, slurm_option)
