@@ -11,6 +11,10 @@ from metabench_py.errors import InputError
 from metabench_py.irt.model import Floats
 
 _MOST_ROUNDS = 200
+# Rounding must not move points to and fro.
+_LEAST_GAIN = 1e-10
+# Random swaps after each start's worth of work.
+_SWAPS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +37,12 @@ class Clusters:
 
 
 def kmeans(points: Floats, k: int, seed: int = 1, starts: int = 25) -> Clusters:
-    """Find a partition of small inertia: the best of several starts.
+    """Find a partition of small inertia: the best of several starts, then random swaps.
 
-    Each ends where no single point can change its cluster with profit, the condition of Hartigan &
-    Wong (1979, algorithm AS 136, which R's ``kmeans`` runs) - a Lloyd optimum need not meet it.
+    Each start ends where no single point can change its cluster with profit, the condition of
+    Hartigan & Wong (1979, algorithm AS 136, which R's ``kmeans`` runs) - a Lloyd optimum need not
+    meet it. A swap puts a centre of the best partition on some point and searches on from there
+    (Franti & Kivijarvi 2000).
 
     Parameters
     ----------
@@ -45,7 +51,7 @@ def kmeans(points: Floats, k: int, seed: int = 1, starts: int = 25) -> Clusters:
     k
         Clusters, at most as many as there are different points.
     starts
-        How often to begin anew.
+        How often to begin anew; with 8 swaps for each of them.
 
     Raises
     ------
@@ -61,10 +67,15 @@ def kmeans(points: Floats, k: int, seed: int = 1, starts: int = 25) -> Clusters:
         raise InputError(f"{starts} starts: take 1 or more.")
     random = np.random.default_rng(seed)
     best: Clusters | None = None
-    for _ in range(starts):
-        label = _exchange(points, _lloyd(points, _seeds(points, k, random)), k)
+    for step in range(starts * (1 + _SWAPS)):
+        if best is None or step < starts:
+            centres = _seeds(points, k, random)
+        else:
+            centres = best.centres.copy()
+            centres[int(random.integers(k))] = points[int(random.integers(len(points)))]
+        label = _exchange(points, _lloyd(points, centres), k)
         found = _clusters(points, label, k)
-        if best is None or found.inertia < best.inertia - 1e-12 * best.inertia:
+        if best is None or found.inertia < best.inertia * (1.0 - _LEAST_GAIN):
             best = found
     assert best is not None
     return best
@@ -88,7 +99,7 @@ def _lloyd(points: Floats, centres: Floats) -> NDArray[np.int64]:
     label = np.full(len(points), -1, np.int64)
     k = len(centres)
     for _ in range(_MOST_ROUNDS):
-        distance = ((points[:, None, :] - centres) ** 2).sum(axis=2)
+        distance = _squares(points, centres)
         new = distance.argmin(axis=1).astype(np.int64)
         # An empty cluster takes the point that is worst off where it is not alone.
         for empty in np.setdiff1d(np.arange(k), new):
@@ -103,31 +114,30 @@ def _lloyd(points: Floats, centres: Floats) -> NDArray[np.int64]:
 
 
 def _exchange(points: Floats, label: NDArray[np.int64], k: int) -> NDArray[np.int64]:
-    """Move single points as long as that lowers the inertia."""
+    """Move the point whose move lowers the inertia most, as long as one does."""
     label = label.copy()
     centres = _means(points, label, k)
     size = np.bincount(label, minlength=k).astype(np.float64)
-    for _ in range(_MOST_ROUNDS):
-        moved = False
-        for i, point in enumerate(points):
-            own = label[i]
-            if size[own] == 1:
-                continue
-            squares = ((centres - point) ** 2).sum(axis=1)
-            gain = squares[own] * size[own] / (size[own] - 1.0)
-            cost = squares * size / (size + 1.0)
-            cost[own] = np.inf
-            other = int(cost.argmin())
-            if cost[other] < gain * (1.0 - 1e-10):
-                centres[own] += (centres[own] - point) / (size[own] - 1.0)
-                centres[other] += (point - centres[other]) / (size[other] + 1.0)
-                size[own] -= 1.0
-                size[other] += 1.0
-                label[i] = other
-                moved = True
-        if not moved:
-            break
-    return label
+    row = np.arange(len(points))
+    squares = _squares(points, centres)
+    while True:
+        own = size[label]
+        # A point that is alone stays.
+        gain = np.where(own > 1.0, squares[row, label] * own / np.maximum(own - 1.0, 1.0), 0.0)
+        cost = squares * (size / (size + 1.0))
+        cost[row, label] = np.inf
+        other = cost.argmin(axis=1)
+        saved = gain - cost[row, other]
+        i = int(saved.argmax())
+        if saved[i] <= _LEAST_GAIN * gain[i]:
+            return label
+        old, new = int(label[i]), int(other[i])
+        label[i] = new
+        size[old] -= 1.0
+        size[new] += 1.0
+        for c in (old, new):
+            centres[c] = points[label == c].mean(axis=0)
+            squares[:, c] = ((points - centres[c]) ** 2).sum(axis=1)
 
 
 def _clusters(points: Floats, label: NDArray[np.int64], k: int) -> Clusters:
@@ -137,6 +147,12 @@ def _clusters(points: Floats, label: NDArray[np.int64], k: int) -> Clusters:
     label = number[label]
     centres = _means(points, label, k)
     return Clusters(label, centres, float(((points - centres[label]) ** 2).sum()))
+
+
+def _squares(points: Floats, centres: Floats) -> Floats:
+    """Squared distances, shape (n, k)."""
+    found: Floats = ((points[:, None, :] - centres) ** 2).sum(axis=2)
+    return found
 
 
 def _means(points: Floats, label: NDArray[np.int64], k: int) -> Floats:

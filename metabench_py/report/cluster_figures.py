@@ -76,7 +76,7 @@ def clusters_figure(
             )
         validation.set_xticks(sorted({s for sizes, _ in panel.validation.values() for s in sizes}))
         validation.legend(frameon=False, fontsize=8)
-        quiet(validation, "Choice", "Clusters", "Validation RMSE", grid="y")
+        quiet(validation, "Choice of their number", "Clusters", "Validation RMSE", grid="y")
         _bars(errors, panel.held_out)
         quiet(errors, "Held-out error of the score", "RMSE, points", "", grid="x")
     if joint is not None:
@@ -121,7 +121,8 @@ def _bars(axes: Any, values: Mapping[str, tuple[float, float]]) -> None:
         np.array(rmse)[some], at[some], xerr=spread[some], fmt="none", ecolor=MUTED, capsize=2,
         linewidth=1,
     )  # fmt: skip
-    axes.bar_label(bars, fmt="%.2f", fontsize=7, color=INK, label_type="center")
+    axes.bar_label(bars, fmt="%.2f", fontsize=7, color=INK, padding=8)
+    axes.set_xlim(right=1.15 * max(rmse))
     axes.set_yticks(at, list(values))
     axes.set_ylim(len(values) - 0.4, -0.6)
 

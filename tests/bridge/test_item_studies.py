@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,9 +12,12 @@ import pytest
 from helpers.golden_subsample import benchmark_data
 
 from metabench_py.analysis.answer_pruning import prune
+from metabench_py.analysis.clusters import parameter_points
 from metabench_py.analysis.kernel_density import bandwidth, density
+from metabench_py.analysis.kmeans import kmeans
 from metabench_py.analysis.logistic import ScorePosterior
 from metabench_py.analysis.logistic_fit import fit_curves, fit_logistic
+from metabench_py.bundle import load_bundle
 
 pytestmark = pytest.mark.usefixtures("needs_r")
 
@@ -103,3 +107,29 @@ def test_pruning_as_in_r(golden: Path, tmp_path: Path) -> None:
         left = found.predict(part.values[:, columns]) - truth[:, None]
         rmse = np.sqrt(np.mean(left**2, axis=0))
         np.testing.assert_allclose(rmse[theirs["d"] - 1], theirs[column], atol=1e-9)
+
+
+KMEANS = """
+x <- as.matrix(read.csv("points.csv")); k <- scan("k.txt", quiet = TRUE)
+set.seed(1)
+best <- sapply(k, function(n) kmeans(x, n, iter.max = 100, nstart = 25)$tot.withinss)
+once <- sapply(k, function(n) kmeans(x, n, iter.max = 10, nstart = 1)$tot.withinss)
+write.csv(data.frame(best, once), "inertia.csv", row.names = FALSE)
+"""
+
+
+@pytest.mark.parametrize("scaling", ["raw", "standard"])
+def test_kmeans_reaches_rs(scaling: Any, tmp_path: Path) -> None:
+    """On the embedded bundle's items; R's is of Hartigan and Wong, too."""
+    numbers = (5, 10, 15, 20, 25, 30)
+    np.savetxt(tmp_path / "k.txt", numbers, fmt="%d")
+    for benchmark in ("arc", "winogrande"):
+        parameters = load_bundle().benchmarks[benchmark].parameters  # type: ignore[index]
+        points = parameter_points(parameters, scaling)
+        pd.DataFrame(points).to_csv(tmp_path / "points.csv", index=False)
+        run_r(KMEANS, tmp_path)
+        theirs = pd.read_csv(tmp_path / "inertia.csv")
+        for k, best, once in zip(numbers, theirs["best"], theirs["once"], strict=True):
+            ours = kmeans(points, k)
+            assert ours.inertia <= best * (1 + 1e-9)
+            assert best <= once * (1 + 1e-9)
