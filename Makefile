@@ -10,10 +10,11 @@ export OMP_NUM_THREADS ?= 1
 # Hundreds of processes start; without bytecode each would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-system parity bench bench-accuracy lint setup clean
+.PHONY: help demo figures test test-system parity bench bench-accuracy lint setup clean
 
 help:
 	@echo "make demo    set up and reconstruct the shipped example with the embedded bundle"
+	@echo "make figures  all figures of the paper whose data are in ../shared/data, into build/figures"
 	@echo "make test    set up and run the tests (unit, property, bridge, fast parity)"
 	@echo "make test-system  image, Slurm, and real models by lm-eval (root, Debian)"
 	@echo "make parity  all parity tests, heavy refits included; prints the table of differences"
@@ -33,6 +34,11 @@ $(STAMP): pyproject.toml docker/constraints.txt docker/debian-packages.txt
 
 demo: $(STAMP)
 	@$(BIN)/metabench-py reconstruct example
+
+# Where the reference data are absent, the embedded bundle and the shipped example give some.
+figures: $(STAMP)
+	@data=$${METABENCH_SHARED:-../shared}/data; test -d $$data && data="--data $$data" || data=; \
+	    $(BIN)/metabench-py figures all $$data --format pdf,svg,png --out build/figures
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 -m 'not slow'

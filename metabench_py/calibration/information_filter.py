@@ -141,3 +141,25 @@ def _once(left: NDArray[np.float64], most: int) -> list[int]:
             chosen.append(best)
             left[:, best] = -np.inf
     return chosen
+
+
+def information_subsets(parameters: ItemParameters, theta: Floats, n_items: int) -> list[list[int]]:
+    """Give fixed subsets of a size by both grids, once or several times over them.
+
+    Parameters
+    ----------
+    theta
+        Abilities of the LLMs, shape (n_llms,).
+
+    Returns
+    -------
+    Positions of items; no subset twice.
+    """
+    found = []
+    for passes in (1, 2, 3, 5):
+        n_bins = max(1, -(-n_items // passes))
+        for kind in GRID_TYPES:
+            # Intervals of a range without LLMs are empty unless the grid is fine.
+            grid = theta_grid(theta, kind, n_bins if kind == "quantiles" else 20 * n_bins)
+            found.append(filter_items(bin_maxima(parameters, grid, n_bins), budget=n_items))
+    return list({tuple(sorted(chosen)): chosen for chosen in found}.values())

@@ -17,6 +17,7 @@ from metabench_py.cli.calibrate import calibrate_app
 from metabench_py.cli.data import data_app
 from metabench_py.cli.doctor import doctor_command
 from metabench_py.cli.evaluate import evaluate_command
+from metabench_py.cli.figures import figures_command
 from metabench_py.cli.items import items_app
 from metabench_py.cli.jobs import jobs_app
 from metabench_py.cli.reconstruct import reconstruct_command
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.command("evaluate")(evaluate_command)
 app.command("reconstruct")(reconstruct_command)
 app.command("report")(report_command)
+app.command("figures")(figures_command)
 app.command("doctor")(doctor_command)
 app.add_typer(bundle_app)
 app.add_typer(items_app)

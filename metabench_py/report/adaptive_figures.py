@@ -25,6 +25,9 @@ from metabench_py.report.canvas import (
     save_figure,
     styled,
 )
+from metabench_py.report.canvas import (
+    panels as panels_grid,
+)
 
 _DOT = COLOURS[0]
 _KINDS = {
@@ -95,6 +98,26 @@ def adaptive_figure(panels: Sequence[AdaptivePanel], title: str) -> Any:
 def plot_adaptive(panels: Sequence[AdaptivePanel], title: str, path: Path) -> None:
     """Write `adaptive_figure` to a file; its ending is the format."""
     save_figure(adaptive_figure(panels, title), path)
+
+
+@styled
+def length_figure(drawn: Sequence[AdaptivePanel]) -> Any:
+    """Draw the error of scores over the number of items alone, a panel a benchmark.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, grid = panels_grid(len(drawn), 3, 3.1, 2.6, extra=0.35)
+    for axes, panel in zip(grid, drawn, strict=False):
+        _comparison(axes, panel)
+        name = TITLES.get(panel.benchmark, panel.benchmark)
+        axes.set_title(f"{name} ({len(panel.exposure)} items)", loc="left")
+        axes.set_xlabel("Items given")
+        note(axes, f"n = {len(panel.score):,}", "lower left")
+    handles, labels = grid[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    return figure
 
 
 def _length(axes: Any, panel: AdaptivePanel) -> None:

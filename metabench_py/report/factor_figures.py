@@ -19,6 +19,7 @@ def factor_figure(
     loadings: Sequence[Floats],
     values: Floats,
     random: Floats,
+    n_llms: int | None = None,
 ) -> Any:
     """Draw each solution's loadings and the scree of the factors.
 
@@ -28,6 +29,8 @@ def factor_figure(
         One array a solution, shape (n_variables, n_factors).
     values, random
         Eigenvalues of the data and of random numbers, shape (n_variables,).
+    n_llms
+        LLMs that it was fitted on, to be told; None: not told.
 
     Returns
     -------
@@ -58,7 +61,13 @@ def factor_figure(
     scree.plot(x, values, "o-", color=COLOURS[0], markersize=4, label="data")
     scree.plot(x, random, "o--", color=COLOURS[1], markersize=3, label="random")
     scree.set_xticks(x)
-    quiet(scree, "Scree", "Factor", "Eigenvalue", grid="y")
+    quiet(
+        scree,
+        "Scree" if n_llms is None else f"Scree (n = {n_llms:,})",
+        "Factor",
+        "Eigenvalue",
+        grid="y",
+    )
     scree.legend(frameon=False, fontsize=8)
     handles, labels = grid[len(loadings) - 1].get_legend_handles_labels()
     figure.legend(

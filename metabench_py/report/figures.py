@@ -99,6 +99,7 @@ def score_figure(
     quiet(axes, title, "Score, points (grey: the calibration LLMs)", "", grid="x")
     bare(axes)
     axes.tick_params(labelsize=10)
+    axes.tick_params(axis="y", pad=10)
     return figure
 
 
@@ -119,7 +120,9 @@ def _title(axes: Any, results: Sequence[Reconstruction], labels: Sequence[str]) 
         for colour, label in zip(COLOURS, labels, strict=False)
     ]
     axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return f"metabench {version}, {what}"
+    models = {result.model for result in results}
+    of = f"{models.pop()}: " if len(models) == 1 else ""
+    return f"{of}metabench {version}, {what}"
 
 
 def density(population: Floats, levels: Floats, x: Floats) -> Floats:

@@ -80,6 +80,11 @@ def recovery_figure(drawn: Sequence[RecoveryPanel]) -> Any:
         axes.set(xlim=(0, 100), ylim=(0, 100), aspect="equal")
         axes.set_xticks(range(0, 101, 25))
         axes.set_yticks(range(0, 101, 25))
+    if len(grid) > len(drawn):
+        grid[len(drawn)].text(
+            0.0, 0.9, "n: LLMs\nRMSE: points\nr: Spearman\ndashed: predicted = true", va="top",
+            color=MUTED, linespacing=1.5,
+        )  # fmt: skip
     return figure
 
 

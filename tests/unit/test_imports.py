@@ -26,7 +26,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             "report",
         }
     ),
-    frozenset({"doctor", "plugin"}),
+    frozenset({"doctor", "plugin", "figures"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
 )  # fmt: skip

@@ -14,8 +14,6 @@ from metabench_py.cli.options import BundleOfVersion, Json, Trust
 from metabench_py.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from metabench_py.adaptive.compare import StaticComparison
     from metabench_py.adaptive.study import CatData, Study
     from metabench_py.bundle import Bundle
@@ -76,6 +74,7 @@ def analyze_command(
     from metabench_py.adaptive.compare import compare_static
     from metabench_py.adaptive.study import run_study
     from metabench_py.calibration.folds import organisation
+    from metabench_py.calibration.information_filter import information_subsets
     from metabench_py.cli.progress import Bar
     from metabench_py.reconstruction.api import open_bundle
 
@@ -109,25 +108,6 @@ def analyze_command(
 
 def _lengths(n_items: int) -> list[int]:
     return [max(5, round(share * n_items)) for share in _SHARES]
-
-
-def information_subsets(parameters: Any, theta: Any, n_items: int) -> Sequence[Sequence[int]]:
-    """Give fixed subsets by information filtering: both grids, once or several times over them."""
-    from metabench_py.calibration.information_filter import (
-        GRID_TYPES,
-        bin_maxima,
-        filter_items,
-        theta_grid,
-    )
-
-    found = []
-    for passes in (1, 2, 3, 5):
-        n_bins = max(1, -(-n_items // passes))
-        for kind in GRID_TYPES:
-            # Intervals of a range without LLMs are empty unless the grid is fine.
-            grid = theta_grid(theta, kind, n_bins if kind == "quantiles" else 20 * n_bins)
-            found.append(filter_items(bin_maxima(parameters, grid, n_bins), budget=n_items))
-    return list({tuple(sorted(chosen)): chosen for chosen in found}.values())
 
 
 def _refit(bundle: Bundle, benchmark: Any) -> Any:

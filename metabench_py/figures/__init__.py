@@ -1,0 +1,1 @@
+"""The paper's figures: each has a name, says which data it needs, and is built from them."""
