@@ -42,6 +42,7 @@ def test_table_files_plot_and_items(world: tuple[Path, Path, Path], tmp_path: Pa
         ["greedy", "15"], ["greedy", "72"], ["random", "15"], ["random", "72"],
     ]  # fmt: skip
     assert "item-budget curves: 12 of 12: 12 done" in result.stderr
+    assert "too small; those of calibrate bundle --choose 62 are not" in result.stderr
     with out.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == 4 * 7

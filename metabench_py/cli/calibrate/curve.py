@@ -122,7 +122,12 @@ def curve_command(
     if items_out is not None and budget is not None:
         kept = listed_items(data, cast("Any", order), budget, seed=seed)
         _write_list(inputs, kept, items_out)
-        typer.echo(f"Wrote {items_out}; use it with: calibrate bundle --items", err=True)
+        typer.echo(
+            f"Wrote {items_out} for calibrate bundle --items. The same LLMs chose the items, so "
+            "the errors that such a bundle tells are too small; those of calibrate bundle "
+            f"--choose {budget} are not.",
+            err=True,
+        )
     if out is not None:
         _write(found, out)
         typer.echo(f"Wrote {out}", err=True)
