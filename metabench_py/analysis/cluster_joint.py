@@ -22,8 +22,8 @@ from metabench_py.compute import Task, run_tasks
 from metabench_py.irt.model import Floats
 
 GRAND = "grand"
-_MEAN_LINEAR = "linear"
-_OWN_LINEAR = "own linear"
+_MEAN_LINEAR = "(mean linear predictor)"
+_OWN_LINEAR = "(own linear predictor)"
 
 
 @dataclass(frozen=True)
