@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -103,7 +102,7 @@ def load_results(inputs: Sequence[str]) -> tuple[SeedRow, ...]:
         A folder is none of these, is damaged, or two results of the same seed and settings
         differ.
     """
-    letters: dict[str, str] = {}
+    letters = _Letters()
     rows: list[SeedRow] = []
     for text in inputs:
         name, folder = _named(text)
@@ -118,21 +117,21 @@ def _named(text: str) -> tuple[str | None, Path]:
     return None, Path(text)
 
 
-def _of_folder(folder: Path, name: str | None, letters: dict[str, str]) -> Iterator[SeedRow]:
+def _of_folder(folder: Path, name: str | None, letters: _Letters) -> Iterator[SeedRow]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder.", path=str(folder))
     if (folder / "manifest.json").is_file():
         yield from _bundle(folder, name, letters)
         return
     if (folder / "summary.json").is_file():
-        yield from _stage(folder, name, letters, {})
+        yield from _stage(folder, name, letters, ())
         return
     stages = [
         one
         for one in sorted(folder.glob("*-*"))
         if (one / "stage.json").is_file() and not one.name.startswith(".")
     ]
-    splits = dict(_splits(stages))
+    splits = list(_splits(stages))
     finished = [one for one in stages if any(one.name.startswith(f"{kind}-") for kind in _STAGES)]
     bundles = [one / "bundle" for one in stages if (one / "bundle" / "manifest.json").is_file()]
     if not finished and not bundles:
@@ -148,20 +147,59 @@ def _of_folder(folder: Path, name: str | None, letters: dict[str, str]) -> Itera
         yield from _bundle(one, name, letters)
 
 
-def _splits(stages: Sequence[Path]) -> Iterator[tuple[str, str]]:
-    """Give the seed of each split by the hash of its test LLMs."""
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """LLMs that a result held out, and its others."""
+
+    test: set[str]
+    rest: set[str]
+
+    def agrees(self, other: _Parts) -> bool:
+        """Whether both may be of one split: no LLM is held out in one and not in the other."""
+        apart = self.test & other.rest or other.test & self.rest
+        return not apart and bool(self.test & other.test or not (self.test or other.test))
+
+
+class _Letters:
+    """Names for splits that nobody named: A, B, ... in the order of appearance."""
+
+    def __init__(self) -> None:
+        self._known: list[_Parts] = []
+
+    def of(self, parts: _Parts) -> str:
+        for number, known in enumerate(self._known):
+            if known.agrees(parts):
+                known.test.update(parts.test)
+                known.rest.update(parts.rest)
+                return _letter(number)
+        self._known.append(parts)
+        return _letter(len(self._known) - 1)
+
+
+def _letter(number: int) -> str:
+    first, last = divmod(number, 26)
+    return (_letter(first - 1) if first else "") + chr(ord("A") + last)
+
+
+def _splits(stages: Sequence[Path]) -> Iterator[tuple[_Parts, str]]:
+    """Give the LLMs of each split of a run, and its seed."""
     for folder in stages:
-        if not folder.name.startswith("split-"):
-            continue
         settings = _json(folder / "stage.json").get("settings", {})
-        table = read_table(folder / "split.parquet", ("name", "split"))
-        test = table["name"][table["split"] == "test"]
-        if "seed" in settings:
-            yield _hash(test), str(settings["seed"])
+        if folder.name.startswith("split-") and "seed" in settings:
+            yield (
+                _parts(read_table(folder / "split.parquet", ("name", "split")), "split"),
+                str(settings["seed"]),
+            )
+
+
+def _parts(table: DataFrame, column: str) -> _Parts:
+    test = (table[column] == "test").to_numpy()
+    names = table["name"].astype(str).to_numpy()
+    return _Parts(set(names[test]), set(names[~test]))
 
 
 def _stage(
-    folder: Path, name: str | None, letters: dict[str, str], splits: Mapping[str, str]
+    folder: Path, name: str | None, letters: _Letters, splits: Sequence[tuple[_Parts, str]]
 ) -> Iterator[SeedRow]:
     found = _json(folder / "summary.json")
     known, options = found.get("benchmarks"), found.get("options")
@@ -170,12 +208,14 @@ def _stage(
     llms = read_table(folder / "llms.parquet", ("benchmark", "name", "set", "score", "predicted"))
     options = dict(options)
     seed = options.pop("seed", None)
+    parts = _parts(llms, "set")
+    split = (
+        name
+        or next((seed for known_parts, seed in splits if known_parts.agrees(parts)), None)
+        or letters.of(parts)
+    )
     for benchmark, one in known.items():
         of = llms[llms["benchmark"] == benchmark]
-        held = of[of["set"] == "test"]
-        # Where nobody is held out, all LLMs stand for the draw.
-        held_names = held["name"] if len(held) else of["name"]
-        split = name or splits.get(_hash(held_names)) or _letter(held_names, letters)
         base: dict[str, Any] = {
             "source": str(folder),
             "split": split,
@@ -240,7 +280,7 @@ def _models(
             )
 
 
-def _bundle(folder: Path, name: str | None, letters: dict[str, str]) -> Iterator[SeedRow]:
+def _bundle(folder: Path, name: str | None, letters: _Letters) -> Iterator[SeedRow]:
     from metabench_py.bundle import load_bundle
 
     bundle = load_bundle(folder)
@@ -249,7 +289,8 @@ def _bundle(folder: Path, name: str | None, letters: dict[str, str]) -> Iterator
     select = {k: v for k, v in run.get("select", {}).items() if k != "seed"}
     split = name or run.get("split", {}).get("seed")
     if split is None:
-        split = _letter([str(told.get("inputs_sha256", bundle.sha256))], letters)
+        # All its LLMs judge it, so that what stands for them is the hash of its inputs.
+        split = letters.of(_Parts({str(told.get("inputs_sha256", bundle.sha256))}, set()))
     sizes = {b: len(model.parameters.items) for b, model in bundle.benchmarks.items()}
     for target, table in bundle.errors.items():
         n = sum(sizes.values()) if target == "grand" else sizes[target]
@@ -306,21 +347,6 @@ def _without_copies(rows: Sequence[SeedRow]) -> tuple[SeedRow, ...]:
                 path=row.source,
             )
     return tuple(kept.values())
-
-
-def _letter(names: Any, letters: dict[str, str]) -> str:
-    number = len(letters)
-    text = ""
-    while True:
-        text = chr(ord("A") + number % 26) + text
-        number = number // 26 - 1
-        if number < 0:
-            break
-    return letters.setdefault(_hash(names), text)
-
-
-def _hash(names: Any) -> str:
-    return hashlib.sha256("\n".join(sorted(map(str, names))).encode()).hexdigest()
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class SettingRow:
     objective
         Validation RMSE plus the cost of its items; NaN: not chosen by validation.
     best
-        It has the smallest objective of its split, seed and benchmark.
+        It has the smallest objective of its split, seed and benchmark; of equal ones the first.
     """
 
     row: SeedRow
@@ -143,20 +143,19 @@ def analyze_seeds(
     if not some:
         raise InputError("No results; give folders of calibrate select, fit or run.")
     settings = _settings(some)
-    best: dict[tuple[str, int | None, str], float] = {}
-    for row in some:
-        if row.stage == "select":
-            key = (row.split, row.seed, row.benchmark)
-            best[key] = min(best.get(key, math.inf), _objective(row, cost))
+    ordered = sorted(zip(some, settings, strict=True), key=lambda one: _order(*one))
+    best: dict[tuple[str, int | None, str], int] = {}
+    for i, (row, _) in enumerate(ordered):
+        key = (row.split, row.seed, row.benchmark)
+        if row.stage == "select" and (
+            key not in best or _objective(row, cost) < _objective(ordered[best[key]][0], cost)
+        ):
+            best[key] = i
+    chosen_rows = set(best.values())
     judged = [
-        SettingRow(
-            row, settings[i], _objective(row, cost),
-            row.stage == "select"
-            and _objective(row, cost) == best[row.split, row.seed, row.benchmark],
-        )
-        for i, row in enumerate(some)
-    ]  # fmt: skip
-    judged.sort(key=_order)
+        SettingRow(row, setting, _objective(row, cost), i in chosen_rows)
+        for i, (row, setting) in enumerate(ordered)
+    ]
     groups: dict[tuple[StageOfRow, str, str], list[SeedRow]] = {}
     chosen: dict[tuple[StageOfRow, str, str], list[SeedRow]] = {}
     for one in judged:
@@ -208,14 +207,13 @@ def _word(name: str, options: Mapping[str, Any]) -> str:
     )
 
 
-def _order(one: SettingRow) -> tuple[Any, ...]:
-    row = one.row
+def _order(row: SeedRow, setting: str) -> tuple[Any, ...]:
     stages = ("fit", "select", "bundle")
     number = (0, int(row.split), "") if row.split.isdigit() else (1, 0, row.split)
     penalty = -1.0 if row.penalty is None else row.penalty
     return (
         stages.index(row.stage), row.benchmark, number, -1 if row.seed is None else row.seed,
-        penalty, one.setting,
+        penalty, setting,
     )  # fmt: skip
 
 

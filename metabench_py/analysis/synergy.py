@@ -287,37 +287,23 @@ def simulate(
     options: SynergyOptions, correlation: float, dependence: float, seed: int
 ) -> SynergyRun:
     """Run one simulation (a worker calls it)."""
-    from metabench_py.gam.adaptive import fit_adaptive
-    from metabench_py.gam.additive import fit_additive
-
-    setting = (correlation, dependence, seed)
     try:
-        data = synergy_data(options, *setting)
-        train, test, own = ~data.test, data.test, data.theta["theta.1"]
-        separate = fit_adaptive(own[train], data.score[train])
-        joint = fit_additive({k: v[train] for k, v in data.theta.items()}, data.score[train])
+        data = synergy_data(options, correlation, dependence, seed)
+        errors = synergy_errors(data)
     except ConvergenceError as error:
         none = math.nan
-        return SynergyRun(*setting, none, none, none, none, str(error))
-
-    def errors(predicted: Floats) -> tuple[float, float]:
-        return _rmse(predicted[train], data.score[train]), _rmse(predicted[test], data.score[test])
-
-    return SynergyRun(
-        *setting, *errors(separate.predict(own)), *errors(joint.gam.predict(data.theta))
-    )
+        return SynergyRun(correlation, dependence, seed, none, none, none, none, str(error))
+    return SynergyRun(correlation, dependence, seed, *errors)
 
 
 def synergy_data(
     options: SynergyOptions, correlation: float, dependence: float, seed: int
 ) -> SynergyData:
-    """Draw answers, hold out LLMs, fit items on the others, and estimate all abilities (MAP).
+    """Draw answers, hold out LLMs, fit items on the others, and estimate all abilities.
 
     Items have slopes uniform on 0 to 3 for each ability, and standard normal intercepts. Item
     parameters are those of the training LLMs alone; the original's saw the test LLMs too.
     """
-    from metabench_py.irt.native import NativeEngine
-
     # The same draws for every setting, so that settings differ by nothing else.
     random = np.random.default_rng([seed])
     n, tests = options.n_llms, options.n_tests
@@ -334,19 +320,64 @@ def synergy_data(
         answers.append((chances < 1.0 / (1.0 + np.exp(-logit))).astype(np.int8))
     score: Floats = 100.0 * answers[0].mean(axis=1)
     held = _hold_out(score, options.test_share, random)
+    seen = [values[:, : options.n_seen] for values in answers]
+    return SynergyData(estimate_abilities(seen, ~held, options.mode), score, held)
+
+
+def estimate_abilities(
+    answers: Sequence[NDArray[np.int8]], learning: NDArray[np.bool_], mode: FitMode
+) -> dict[str, Floats]:
+    """Fit a 2PL model to each test's answers, and estimate the abilities of all LLMs (MAP).
+
+    Parameters
+    ----------
+    answers
+        0 and 1, one array a test, shape (n_llms, n_items).
+    learning
+        LLMs that the items are fitted on, shape (n_llms,).
+
+    Returns
+    -------
+    dict
+        ``theta.1``, ...: shape (n_llms,).
+    """
+    from metabench_py.irt.native import NativeEngine
+
     engine = NativeEngine()
     theta: dict[str, Floats] = {}
     for number, values in enumerate(answers, start=1):
-        some = values[:, : options.n_seen]
-        # An item that all training LLMs answered alike determines nothing.
-        some = some[:, np.ptp(some[~held], axis=0) > 0]
-        items = tuple(f"{i}" for i in range(some.shape[1]))
-        names = np.array([f"{i}" for i in range(n)])
-        learned = ResponseMatrix(tuple(names[~held]), items, some[~held])
-        fit = engine.fit(learned, "2PL", FitOptions(mode=options.mode, max_cycles=_CYCLES))
-        everyone = ResponseMatrix(tuple(names), items, some)
+        # An item that all of them answered alike determines nothing.
+        some = values[:, np.ptp(values[learning], axis=0) > 0]
+        llms = tuple(map(str, range(len(some))))
+        everyone = ResponseMatrix(llms, tuple(map(str, range(some.shape[1]))), some)
+        fit = engine.fit(
+            everyone.rows(np.array(llms)[learning].tolist()), "2PL",
+            FitOptions(mode=mode, max_cycles=_CYCLES),
+        )  # fmt: skip
         theta[f"theta.{number}"] = engine.score(everyone, fit.parameters, "MAP").theta
-    return SynergyData(theta, score, held)
+    return theta
+
+
+def synergy_errors(data: SynergyData) -> tuple[float, float, float, float]:
+    """Fit both GAMs on the training LLMs: RMSE separate (train, test) and joint (train, test).
+
+    Raises
+    ------
+    ConvergenceError
+        The abilities do not determine a GAM.
+    """
+    from metabench_py.gam.adaptive import fit_adaptive
+    from metabench_py.gam.additive import fit_additive
+
+    train, test, own = ~data.test, data.test, data.theta["theta.1"]
+    separate = fit_adaptive(own[train], data.score[train]).predict(own)
+    learned = {name: theta[train] for name, theta in data.theta.items()}
+    joint = fit_additive(learned, data.score[train]).gam.predict(data.theta)
+
+    def rmse(predicted: Floats, mask: NDArray[np.bool_]) -> float:
+        return float(np.sqrt(np.mean((predicted[mask] - data.score[mask]) ** 2)))
+
+    return rmse(separate, train), rmse(separate, test), rmse(joint, train), rmse(joint, test)
 
 
 def _hold_out(score: Floats, share: float, random: np.random.Generator) -> NDArray[np.bool_]:
@@ -356,10 +387,6 @@ def _hold_out(score: Floats, share: float, random: np.random.Generator) -> NDArr
     for quarter in np.array_split(order, 4):
         held[random.permutation(quarter)[: math.ceil(share * len(quarter))]] = True
     return held
-
-
-def _rmse(predicted: Floats, score: Floats) -> float:
-    return float(np.sqrt(np.mean((predicted - score) ** 2)))
 
 
 def _cell(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,18 @@ from typing import Any
 import numpy as np
 
 from metabench_py.irt.model import Floats
-from metabench_py.report.canvas import COLOURS, INK, LINE, new_figure, quiet, save_figure
+from metabench_py.report.canvas import (
+    COLOURS,
+    INK,
+    LINE,
+    cloud,
+    new_figure,
+    quiet,
+    save_figure,
+    styled,
+)
 
 _MOST_PANELS = 9
-_COLUMNS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +44,7 @@ class ArchitecturePanel:
     rmse: tuple[float, float, float]
 
 
+@styled
 def architecture_figure(panels: Sequence[ArchitecturePanel], size: Floats, residual: Floats) -> Any:
     """Draw residuals against predictions by architecture, bias and RMSE, and the course with size.
 
@@ -51,7 +61,7 @@ def architecture_figure(panels: Sequence[ArchitecturePanel], size: Floats, resid
     matplotlib.figure.Figure
     """
     shown = panels[:_MOST_PANELS]
-    columns = min(_COLUMNS, len(shown))
+    columns = math.ceil(math.sqrt(len(shown)))
     rows = -(-len(shown) // columns)
     figure = new_figure(6.0 + 2.2 * columns, max(5.0, 2.1 * rows + 0.4))
     left, right = figure.subfigures(1, 2, width_ratios=(2.2 * columns, 5.4))
@@ -59,10 +69,7 @@ def architecture_figure(panels: Sequence[ArchitecturePanel], size: Floats, resid
     grid = left.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     for number, (axes, panel) in enumerate(zip(grid.flat, shown, strict=False)):
         axes.axhline(0.0, color=LINE, linewidth=1)
-        axes.plot(
-            panel.predicted, panel.residual, "o", color=COLOURS[0], markersize=2.5, alpha=0.4,
-            markeredgewidth=0,
-        )  # fmt: skip
+        cloud(axes, panel.predicted, panel.residual, COLOURS[0])
         axes.set_ylim(-1.08 * far, 1.08 * far)
         last = number >= len(shown) - columns
         first = number % columns == 0
@@ -104,15 +111,15 @@ def _draw_errors(
     if len(size):
         one = axes["size"]
         one.axhline(0.0, color=LINE, linewidth=1)
-        one.plot(
-            size, residual, "o", color=COLOURS[2], markersize=2.5, alpha=0.35, markeredgewidth=0
-        )
+        cloud(one, size, residual, COLOURS[2])
         x = np.log10(size)
         if np.ptp(x) > 0:
             line = np.polyfit(x, residual, 1)
             ends = np.array([x.min(), x.max()])
             one.plot(10.0**ends, np.polyval(line, ends), color=INK, linewidth=1.2)
         one.set_xscale("log")
+        one.xaxis.set_major_formatter("{x:g}")
+        one.tick_params(axis="x", which="minor", length=0)
         quiet(
             one, "Over size", "Parameters, thousand millions", "Reconstructed less true", grid="y"
         )

@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 
 from metabench_py.benchmarks import TITLES
-from metabench_py.report.canvas import COLOURS, INK, LINE, new_figure, quiet, save_figure
+from metabench_py.report.canvas import (
+    COLOURS,
+    INK,
+    LINE,
+    MARKERS,
+    new_figure,
+    quiet,
+    save_figure,
+    styled,
+)
 
 _PANELS = (
     ("rmse", "RMSE", "Points"),
@@ -33,6 +42,7 @@ class SeedPoint:
     best: bool = False
 
 
+@styled
 def seed_figure(points: Sequence[SeedPoint]) -> Any:
     """Draw error, rank correlation and items of every seed by benchmark and setting.
 
@@ -66,7 +76,8 @@ def seed_figure(points: Sequence[SeedPoint]) -> Any:
                 )
                 axes.scatter(
                     x, values, s=[46 if p.best else 20 for p in here],
-                    color=COLOURS[k % len(COLOURS)], alpha=0.65, linewidth=0,
+                    color=COLOURS[k % len(COLOURS)], marker=MARKERS[k % len(MARKERS)],
+                    alpha=0.65, linewidth=0,
                 )  # fmt: skip
                 axes.plot(
                     [middle - 0.42 * width, middle + 0.42 * width], [np.nanmean(values)] * 2,
@@ -85,7 +96,14 @@ def seed_figure(points: Sequence[SeedPoint]) -> Any:
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], marker="o", linestyle="", color=COLOURS[k % len(COLOURS)], label=setting)
+        Line2D(
+            [],
+            [],
+            marker=MARKERS[k % len(MARKERS)],
+            linestyle="",
+            color=COLOURS[k % len(COLOURS)],
+            label=setting,
+        )
         for k, setting in enumerate(settings)
     ]
     figure.legend(

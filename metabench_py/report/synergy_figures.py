@@ -9,9 +9,21 @@ from typing import Any
 import numpy as np
 
 from metabench_py.irt.model import Floats
-from metabench_py.report.canvas import COLOURS, INK, LINE, MUTED, new_figure, quiet, save_figure
+from metabench_py.report.canvas import (
+    COLOURS,
+    DIVERGING,
+    INK,
+    LINE,
+    MUTED,
+    bare,
+    new_figure,
+    quiet,
+    save_figure,
+    styled,
+)
 
 
+@styled
 def synergy_figure(
     correlations: Sequence[float],
     dependences: Sequence[float],
@@ -39,9 +51,9 @@ def synergy_figure(
     figure = new_figure(10.0, 4.4)
     left, right = figure.subplots(1, 2)
     far = max(float(np.nanmax(np.abs(gains))), 1e-6)
-    # Green where joint is better, violet where it is worse.
+    # Violet where joint is better, orange where it is worse.
     picture = left.imshow(
-        gains, origin="lower", cmap="PRGn", vmin=-far, vmax=far, aspect="auto",
+        gains, origin="lower", cmap=DIVERGING, vmin=-far, vmax=far, aspect="auto",
         extent=(-0.5, len(rho) - 0.5, -0.5, len(alpha) - 0.5),
     )  # fmt: skip
     left.set_xticks(range(len(rho)), [f"{value:g}" for value in rho])
@@ -50,6 +62,7 @@ def synergy_figure(
         left, "Gain of a joint reconstruction", "Correlation of abilities",
         "Dependence on other abilities",
     )  # fmt: skip
+    bare(left)
     bar = figure.colorbar(picture, ax=left, shrink=0.85)
     bar.set_label("RMSE separate less joint, points", color=MUTED, fontsize=8)
     bar.ax.tick_params(labelsize=8, length=0, colors=INK)

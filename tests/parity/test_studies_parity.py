@@ -12,10 +12,51 @@ import pytest
 from metabench_py.analysis.architectures import analyze_architectures
 from metabench_py.analysis.residual_table import load_kinds, load_residuals
 from metabench_py.analysis.seed_results import load_results
+from metabench_py.analysis.synergy import SynergyData, estimate_abilities, synergy_errors
 from tests.helpers.golden_pipeline import NAMES
+from tests.helpers.r_statistics import statistics
 
 from . import tolerances
 from .report import Record
+
+# What mirt and mgcv gave in the original's analysis/synergy.rds: correlation, dependence, seed;
+# RMSE separate (train, test) and joint (train, test).
+SYNERGY = (
+    (0.0, 0.4, 1, 2.60367, 2.75303, 2.10647, 2.14911),
+    (0.0, 0.4, 2, 2.33616, 2.32304, 1.87858, 1.97260),
+    (0.0, 0.4, 3, 2.35774, 2.45235, 1.84346, 2.00795),
+    (0.0, 1.0, 1, 1.91612, 1.59463, 1.81666, 1.58247),
+    (0.0, 1.0, 2, 1.61572, 1.59086, 1.61504, 1.58305),
+    (0.0, 1.0, 3, 1.63297, 1.38261, 1.62204, 1.34214),
+    (0.5, 0.2, 1, 2.32946, 2.32160, 2.14834, 2.25549),
+    (0.5, 0.2, 2, 1.93887, 1.99608, 1.83778, 1.93677),
+    (0.5, 0.2, 3, 2.00206, 1.72736, 1.82659, 1.70813),
+    (0.9, 0.6, 1, 1.81768, 1.96157, 1.81119, 1.96499),
+    (0.9, 0.6, 2, 1.55885, 1.76547, 1.53383, 1.74548),
+    (0.9, 0.6, 3, 1.49078, 1.45712, 1.48247, 1.46506),
+)  # fmt: skip
+
+
+@pytest.mark.usefixtures("needs_r")
+def test_simulations_of_the_original(record: Record) -> None:
+    """Its draws, made again by R; items fitted on all LLMs, as it does."""
+    apart = []
+    for correlation, dependence, seed, *published in SYNERGY:
+        drawn = statistics(
+            "synergy", correlation=correlation, dependence=dependence, seed=seed, n_llms=500,
+            n_items=100,
+        )  # fmt: skip
+        answers = [drawn[name].astype(np.int8) for name in ("first", "second")]
+        test = np.zeros(500, dtype=bool)
+        test[drawn["test"] - 1] = True
+        theta = estimate_abilities(answers, np.ones(500, dtype=bool), "mirt-path")
+        data = SynergyData(theta, 100.0 * answers[0].mean(axis=1), test)
+        worst = np.abs(np.array(synergy_errors(data)) - published)
+        where = f"correlation {correlation:g}, dependence {dependence:g}"
+        record("synergy: RMSE", where, float(worst.max()), tolerances.SYNERGY_ERROR)
+        apart += worst.tolist()
+    typical = float(np.median(apart))
+    record("synergy: RMSE, median", "all", typical, tolerances.SYNERGY_ERROR_TYPICAL)
 
 
 @pytest.mark.parametrize("benchmark", NAMES)

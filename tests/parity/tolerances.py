@@ -148,6 +148,12 @@ PAIR_CALIBRATION = Tolerance(
     "pair probability", 0.06, "a share; pairs of 80 LLMs depend on each other"
 )
 PAIR_COVERAGE = Tolerance("pair interval", 0.03, "a share; as the probability")
+SYNERGY_ERROR = Tolerance(
+    "synergy RMSE", 0.03, "mirt's and mgcv's steps; where GCV is flat the search ends elsewhere"
+)
+SYNERGY_ERROR_TYPICAL = Tolerance(
+    "synergy RMSE, half of the GAMs", 5e-4, "the same steps on abilities that differ by 4e-6"
+)
 SCORE_ERROR = Tolerance("RMSE and MAE", 1e-12, "a mean of given errors; only rounding differs")
 RANKS = Tolerance("rank correlation", 5e-5, "the reference has four digits")
 

@@ -74,6 +74,14 @@ def test_selections_are_read(tmp_path: Path) -> None:
     json.dumps([one.to_dict() for one in rows], allow_nan=False)
 
 
+def test_results_of_one_split_need_not_have_the_same_llms(tmp_path: Path) -> None:
+    """As when an LLM lacks answers of a benchmark."""
+    tests = (("t1", "t2"), ("t3",), ("t2", "t4"), ("v2",))
+    inputs = [selected(tmp_path / str(i), seed=i, test=test) for i, test in enumerate(tests)]
+    # v2 is held out in the last and not in the others.
+    assert [one.split for one in load_results(list(map(str, inputs)))] == ["A", "B", "A", "C"]
+
+
 def test_without_test_llms_the_validation_llms_judge(tmp_path: Path) -> None:
     (one,) = load_results([str(selected(tmp_path / "a", test=()))])
     assert one.judged == "validation"

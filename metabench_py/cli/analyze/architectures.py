@@ -139,7 +139,7 @@ def _text(found: Architectures, target: Target) -> str:
             "Brown-Forsythe": "equal spread",
         }[test.name]
         lines.append(
-            f"{test.name} ({what}): {test.statistic:.2f}, p = {_p(test.p)}, by Holm {_p(adjusted)}"
+            f"{test.name} ({what}): {test.statistic:.2f}, p {_p(test.p)}, by Holm {_p(adjusted)}"
         )
     if found.tests:
         share = 100 * max(0.0, found.omega_squared)
@@ -150,12 +150,13 @@ def _text(found: Architectures, target: Target) -> str:
     apart = [one for one in found.pairs if one.adjusted < 1.0 - found.level]
     if found.pairs:
         lines.append(
-            f"{len(apart)} of {len(found.pairs)} pairs differ in their means (Welch's t, by Holm):"
+            f"{len(apart)} of {len(found.pairs)} pairs differ in their means (Welch's t, by Holm)"
+            + (":" if apart else ".")
         )
     for one in sorted(apart, key=lambda pair: pair.adjusted)[:_PAIRS]:
         lines.append(
             f"  {one.first} less {one.second}: {one.difference:+.2f} "
-            f"[{one.lower:+.2f}, {one.upper:+.2f}], p = {_p(one.adjusted)}"
+            f"[{one.lower:+.2f}, {one.upper:+.2f}], p {_p(one.adjusted)}"
         )
     for trend in found.trends:
         lines.append(
@@ -182,8 +183,8 @@ def _bounds(lower: float, upper: float, sign: str) -> str:
 
 def _p(value: float) -> str:
     if value != value:
-        return "none"
-    return "< 0.0001" if value < 1e-4 else f"{value:.4f}"
+        return "is not determined"
+    return "< 0.0001" if value < 1e-4 else f"= {value:.4f}"
 
 
 def _draw(found: Architectures, plot: Path) -> None:
