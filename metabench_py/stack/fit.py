@@ -6,54 +6,28 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metabench_py.benchmarks import Benchmark, Target
-from metabench_py.compute import Task, run_tasks
-from metabench_py.errors import MissingDependencyError
 from metabench_py.irt.model import Floats
 from metabench_py.stack.fit_data import FitData, fit_data
-from metabench_py.stack.fit_gp import GpChoice, GpData, GpOutput, gp_data, join_outputs
-from metabench_py.stack.fit_gp import fit_output as fit_gp_output
+from metabench_py.stack.fit_gp import GpChoice
+from metabench_py.stack.fit_members import StackChoices, fit_members, one_thread
 from metabench_py.stack.fit_scale import fit_scale
-from metabench_py.stack.fit_spline import FEW_LLMS, SplineChoice, fit_splines
-from metabench_py.stack.fit_trees import fit_forest
 from metabench_py.stack.inputs import (
     StackInputs,
     targets_of,
 )
-from metabench_py.stack.members import Member, ProcessMember, SplineMember, TreesMember
 from metabench_py.stack.model import Stack
-from metabench_py.stack.trees import Forest
 from metabench_py.stack.weights import simplex_weights
 
 # What few LLMs' weights are drawn to, and as how many LLMs that counts.
 PRIOR_FEW = {"spline": 0.4, "process": 0.6}
 PRIOR = {"spline": 0.15, "process": 0.6, "trees": 0.25}
 PRIOR_STRENGTH = 300.0
-
-
-@dataclass(frozen=True, eq=False)
-class StackChoices:
-    """Everything that a fit chose by folds or likelihood, for refits on other rows.
-
-    Attributes
-    ----------
-    spline
-        Penalties.
-    process
-        Hyperparameters, one an output.
-    weights
-        Shape (n_members, n_outputs).
-    """
-
-    spline: SplineChoice
-    process: tuple[GpChoice, ...]
-    weights: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,9 +110,9 @@ def fit_stack(
     began = time.perf_counter()
     options = options or StackOptions()
     data = fit_data(inputs, scores, groups, options.folds, options.seed)
-    with _one_thread():
-        members, held_out, spline, process = _members(data, options, executor)
-        kinds = tuple(members)
+    with one_thread():
+        fitted = fit_members(data, options.choices, options.seed, executor)
+        held_out, kinds = fitted.held_out, tuple(fitted.members)
         weights = (
             _weights(kinds, held_out, data) if options.choices is None else options.choices.weights
         )
@@ -148,7 +122,10 @@ def fit_stack(
         errors = np.column_stack([predicted[t] - truth[t] for t in predicted])
         spread, scale, penalty = fit_scale(data.features, errors, data.fold)
     limits = np.column_stack([data.raw.min(axis=0), data.raw.max(axis=0)])
-    stack = Stack(data.benchmarks, data.n_items, limits, members, weights, spread)
+    stack = Stack(
+        data.benchmarks, data.n_items, limits, fitted.views, fitted.members, weights, spread
+    )
+    spline, process = fitted.spline, fitted.process
     choices = StackChoices(spline, process, weights)
     report = {
         "n_llms": len(data.features),
@@ -179,96 +156,6 @@ def fit_stack(
     }
     scales = {t: scale[:, i] for i, t in enumerate(predicted)}
     return StackFit(stack, predicted, scales, choices, data.groups, report)
-
-
-def _members(
-    data: FitData, options: StackOptions, executor: Executor | None
-) -> tuple[dict[str, Member], Floats, SplineChoice, tuple[GpChoice, ...]]:
-    """Fit all members; their held-out predictions have shape (n_members, n, n_outputs)."""
-    kept = options.choices
-    shared = gp_data(
-        data.features,
-        data.responses,
-        tuple(data.n_items.values()),
-        data.groups,
-        data.clusters,
-        data.fold,
-        options.seed,
-    )
-    processes: dict[int, GpOutput] = {}
-    forests: dict[int, tuple[Forest, Floats]] = {}
-    tasks = []
-    for i, benchmark in enumerate(data.benchmarks):
-        truth = data.truth[:, i]
-        choice = None if kept is None else kept.process[i]
-        tasks.append(
-            Task(
-                f"process of {benchmark}",
-                process_task,
-                (shared, truth, choice),
-                partial(processes.__setitem__, i),
-            )
-        )
-        if len(data.features) >= FEW_LLMS:
-            tasks.append(
-                Task(
-                    f"trees of {benchmark}",
-                    trees_task,
-                    (data.features, truth, data.fold, options.seed),
-                    partial(forests.__setitem__, i),
-                )
-            )
-    if executor is None:
-        for task in tasks:
-            task.done(task.function(*task.args))
-    else:
-        run_tasks(tasks, executor)
-    spline, spline_out, chosen = fit_splines(
-        data.features, data.truth, data.fold, data.counts, None if kept is None else kept.spline
-    )
-    order = range(len(data.benchmarks))
-    outputs = [processes[i] for i in order]
-    members: dict[str, Member] = {
-        "spline": SplineMember(spline),
-        "process": ProcessMember(join_outputs(shared, outputs)),
-    }
-    held_out = [spline_out, np.column_stack([o.held_out for o in outputs])]
-    if forests:
-        members["trees"] = TreesMember(tuple(forests[i][0] for i in order))
-        held_out.append(np.column_stack([forests[i][1] for i in order]))
-    return members, np.stack(held_out), chosen, tuple(o.choice for o in outputs)
-
-
-def process_task(data: GpData, truth: Floats, choice: GpChoice | None) -> GpOutput:
-    """Fit one output of the Gaussian process (a worker calls it)."""
-    with _one_thread():
-        return fit_gp_output(data, truth, choice)
-
-
-def trees_task(
-    features: Floats, truth: Floats, fold: NDArray[np.int64], seed: int
-) -> tuple[Forest, Floats]:
-    """Fit one output's trees on all LLMs and without each fold (a worker calls it)."""
-    with _one_thread():
-        held_out = np.zeros(len(truth))
-        for k in np.unique(fold):
-            rest = fold != k
-            forest = fit_forest(features[rest], truth[rest], seed)
-            held_out[~rest] = forest.predict(features[~rest])
-        return fit_forest(features, truth, seed), held_out
-
-
-def _one_thread() -> Any:
-    """One thread for linear algebra and trees, so that sums are the same wherever they run."""
-    try:
-        import sklearn  # noqa: F401 - threads can be limited only where it is loaded
-        from threadpoolctl import threadpool_limits
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Fitting the stack needs scikit-learn; install it with `pip install scikit-learn`. "
-            "Predicting does not."
-        ) from error
-    return threadpool_limits(limits=1)
 
 
 def _weights(kinds: tuple[str, ...], held_out: Floats, data: FitData) -> Floats:

@@ -85,6 +85,9 @@ class GpOutput:
     ----------
     held_out
         Prediction from the other folds, shape (n,).
+    fitted
+        Prediction of all LLMs by the fit without each fold, the fit on all last, shape
+        (n_folds + 1, n).
     """
 
     choice: GpChoice
@@ -94,6 +97,7 @@ class GpOutput:
     item_slopes: Floats
     weights: Floats
     held_out: Floats
+    fitted: Floats
 
 
 def gp_data(
@@ -154,14 +158,15 @@ def fit_output(data: GpData, truth: Floats, choice: GpChoice | None = None) -> G
         moments.append(weighted[own].T @ (score[own] * np.sqrt(scales[own])))
     gram, moment = sum(grams), sum(moments)
     noises = NOISES if choice is None else (choice.noise,)
-    held_out = np.zeros((len(noises), len(score)))
-    for k, own_gram, own_moment in zip(folds, grams, moments, strict=True):
-        own = data.fold == k
+    fitted = np.zeros((len(noises), len(folds), len(score)))
+    for f, (own_gram, own_moment) in enumerate(zip(grams, moments, strict=True)):
         for i, noise in enumerate(noises):
-            solved = _ridge(gram - own_gram, moment - own_moment, noise)
-            held_out[i, own] = design[own] @ solved
+            fitted[i, f] = design @ _ridge(gram - own_gram, moment - own_moment, noise)
+    held_out = fitted[:, np.searchsorted(folds, data.fold), np.arange(len(score))]
     best = int(np.argmin(((held_out - score) ** 2 / data.copies).sum(axis=1)))
-    solution = _ridge(gram, moment, noises[best]) * unit
+    solution = _ridge(gram, moment, noises[best])
+    everybody = np.concatenate([fitted[best], (design @ solution)[None]])
+    solution *= unit
     constant, slopes, item_slopes, weights = columns.unpack(solution)
     return GpOutput(
         GpChoice(settings, noises[best]),
@@ -171,6 +176,7 @@ def fit_output(data: GpData, truth: Floats, choice: GpChoice | None = None) -> G
         item_slopes,
         weights,
         centre + unit * held_out[best],
+        centre + unit * everybody,
     )
 
 

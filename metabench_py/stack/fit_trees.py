@@ -1,66 +1,177 @@
-"""Gradient-boosted trees by scikit-learn, exported to plain arrays."""
+"""Forests by scikit-learn, exported to plain arrays.
+
+Boosted trees learn what a ridge regression leaves, one forest an output (Friedman 2001). A forest
+of extremely randomised trees (Geurts, Ernst & Wehenkel 2006) learns what the smooth process leaves,
+all outputs in one: families of fine-tunes that so few inducing points cannot tell apart. Each of
+its leaves is the mean of two or more different LLMs.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metabench_py.irt.model import Floats
-from metabench_py.stack.trees import Forest
+from metabench_py.stack.trees import LEAF, Forest
 
-TREES, LEAVES, RATE, LEAST_IN_LEAF = 250, 8, 0.06, 15
-
-
-def fit_forest(features: Floats, truth: Floats, seed: int) -> Forest:
-    """Boost trees of at most 8 leaves on squared error."""
-    return export(boost(features, truth, seed))
+RANDOM_TREES, LEAST_RANDOM = 80, 2
+PENALTIES = np.logspace(-3, 3, 13)
 
 
-def boost(features: Floats, truth: Floats, seed: int) -> Any:
-    """Fit scikit-learn's HistGradientBoostingRegressor."""
+@dataclass(frozen=True)
+class Boosting:
+    """How many trees of what size, how fast they learn, and LLMs a leaf at least."""
+
+    trees: int
+    leaves: int
+    rate: float
+    least: int
+
+
+# One benchmark has three features, and not much to learn from them.
+ALONE = Boosting(250, 8, 0.06, 15)
+TOGETHER = Boosting(300, 16, 0.07, 5)
+
+
+def boost(columns: Floats, truth: Floats, how: Boosting, seed: int) -> Any:
+    """Fit scikit-learn's HistGradientBoostingRegressor on squared error."""
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     model = HistGradientBoostingRegressor(
-        max_iter=TREES,
-        max_leaf_nodes=LEAVES,
-        learning_rate=RATE,
-        min_samples_leaf=min(LEAST_IN_LEAF, max(2, len(features) // 20)),
+        max_iter=how.trees,
+        max_leaf_nodes=how.leaves,
+        learning_rate=how.rate,
+        min_samples_leaf=min(how.least, max(2, len(columns) // 20)),
         l2_regularization=1.0,
         max_features=0.5,
         early_stopping=False,
         random_state=seed,
     )
-    return model.fit(features, truth)
+    return model.fit(columns, truth)
 
 
-def export(model: Any) -> Forest:
-    """Copy a fitted regressor's trees; features must be numbers without gaps."""
-    parts: dict[str, list[NDArray[Any]]] = {
-        k: [] for k in ("feature", "threshold", "left", "right", "value")
-    }
-    roots, at = [], 0
+def randomise(columns: Floats, left: Floats, seed: int) -> Any:
+    """Fit scikit-learn's ExtraTreesRegressor.
+
+    Parameters
+    ----------
+    columns
+        Of different LLMs: copies would have a leaf for themselves.
+    left
+        What is left of each score in units of its deviation, shape (n, n_outputs).
+    """
+    from sklearn.ensemble import ExtraTreesRegressor
+
+    model = ExtraTreesRegressor(
+        RANDOM_TREES, min_samples_leaf=LEAST_RANDOM, max_features=0.5, random_state=seed
+    )
+    return model.fit(columns, left)
+
+
+def fit_boosted(columns: Floats, truth: Floats, how: Boosting, seed: int) -> tuple[Floats, Forest]:
+    """Fit one output: slopes of a ridge regression, shape (n_columns,), and trees for the rest.
+
+    Trees alone draw a line as stairs. The penalty is that of least leave-one-out error.
+    """
+    from sklearn.linear_model import RidgeCV
+
+    line = RidgeCV(PENALTIES).fit(columns, truth)
+    forest = export_boosted(boost(columns, truth - line.predict(columns), how, seed))
+    slopes = np.asarray(line.coef_, np.float64)
+    return slopes, replace(forest, constant=forest.constant + line.intercept_)
+
+
+def fit_random(columns: Floats, left: Floats, seed: int) -> Forest:
+    """Grow one forest for all outputs, from what is left of the scores (points)."""
+    unit = np.maximum(left.std(axis=0), 1e-9)
+    return export_random(randomise(columns, left / unit, seed), unit)
+
+
+def export_boosted(model: Any) -> Forest:
+    """Copy a fitted regressor's trees; columns must be numbers without gaps."""
+    trees = []
     for (tree,) in model._predictors:
         nodes = tree.nodes
+        order, right = _preorder(nodes["left"], nodes["right"], nodes["is_leaf"])
+        nodes = nodes[order]
         leaf = nodes["is_leaf"].astype(bool)
-        own = np.arange(len(nodes))
-        roots.append(at)
-        parts["feature"].append(np.where(leaf, 0, nodes["feature_idx"]))
-        parts["threshold"].append(np.where(leaf, 0.0, nodes["num_threshold"]))
-        for side in ("left", "right"):
-            parts[side].append(at + np.where(leaf, own, nodes[side].astype(np.int64)))
-        parts["value"].append(np.where(leaf, nodes["value"], 0.0))
-        at += len(nodes)
-    joined = {k: np.concatenate(v) for k, v in parts.items()}
-    # The last bin of scikit-learn ends at infinity, which no array of ours may hold.
-    threshold = np.clip(joined["threshold"], -1e9, 1e9)
+        trees.append(
+            _Tree(
+                np.where(leaf, LEAF, nodes["feature_idx"]),
+                # The last bin of scikit-learn ends at infinity, which no array of ours may hold.
+                np.clip(nodes["num_threshold"][~leaf], -1e9, 1e9),
+                right[~leaf],
+                nodes["value"][leaf][:, None],
+            )
+        )
+    return _join(trees, np.ravel(model._baseline_prediction)[:1].astype(np.float64), 32_000)
+
+
+def export_random(model: Any, unit: Floats) -> Forest:
+    """Copy a fitted forest's trees; leaves are times `unit`, shape (n_outputs,)."""
+    trees = []
+    for estimator in model.estimators_:
+        tree = estimator.tree_
+        leaf = tree.children_left < 0
+        split = np.flatnonzero(~leaf)
+        if not np.array_equal(tree.children_left[split], split + 1):
+            raise AssertionError("scikit-learn's trees are in another order than they were")
+        value = tree.value[leaf].reshape(int(leaf.sum()), -1)
+        trees.append(
+            _Tree(
+                np.where(leaf, LEAF, tree.feature),
+                tree.threshold[split],
+                tree.children_right[split] - split,
+                value * unit / len(model.estimators_),
+            )
+        )
+    return _join(trees, np.zeros(len(unit)), 127)
+
+
+@dataclass(frozen=True, eq=False)
+class _Tree:
+    feature: NDArray[Any]
+    threshold: NDArray[Any]
+    right: NDArray[Any]
+    value: Floats
+
+
+def _join(trees: list[_Tree], constant: Floats, levels: int) -> Forest:
+    """Put trees behind each other; leaves are rounded to so many steps to either side."""
+    value = np.concatenate([tree.value for tree in trees])
+    step = np.maximum(np.abs(value).max(axis=0) / levels, 1e-12)
+    sizes = [len(tree.feature) for tree in trees]
+    threshold = np.concatenate([tree.threshold for tree in trees]).astype(np.float64)
+    # Down to a float32, so that columns of float32 go where they went.
+    rounded = threshold.astype(np.float32)
+    above = rounded.astype(np.float64) > threshold
+    rounded[above] = np.nextafter(rounded[above], np.float32(-np.inf))
     return Forest(
-        float(np.ravel(model._baseline_prediction)[0]),
-        np.array(roots, np.int32),
-        joined["feature"].astype(np.int16),
-        threshold,
-        joined["left"].astype(np.int32),
-        joined["right"].astype(np.int32),
-        joined["value"],
+        constant,
+        np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int32),
+        np.concatenate([tree.feature for tree in trees]).astype(np.uint8),
+        rounded.astype(np.float64),
+        np.concatenate([tree.right for tree in trees]).astype(np.int32),
+        np.rint(value / step).astype(np.int16),
+        step,
     )
+
+
+def _preorder(
+    left: NDArray[Any], right: NDArray[Any], leaf: NDArray[Any]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Order of the nodes, and how far on each one's right child is in it."""
+    order: list[int] = []
+    waiting = [0]
+    while waiting:
+        node = waiting.pop()
+        order.append(node)
+        if not leaf[node]:
+            waiting += [int(right[node]), int(left[node])]
+    place = np.empty(len(order), np.intp)
+    place[order] = np.arange(len(order))
+    own = np.array(order, np.intp)
+    return own, np.where(leaf[own], 0, place[right[own].astype(np.intp)] - np.arange(len(own)))

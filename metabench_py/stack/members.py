@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench_py.irt.model import Floats
-from metabench_py.stack.arrays import Arrays, named, part
+from metabench_py.stack.arrays import Arrays, named, part, take_floats
 from metabench_py.stack.gp import GaussianProcess
 from metabench_py.stack.spline import SplineModel
 from metabench_py.stack.trees import Forest
@@ -23,6 +23,27 @@ class Shape:
     n_features: int
     n_items: int
     n_outputs: int
+    n_columns: int
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What is known of some LLMs.
+
+    Attributes
+    ----------
+    features
+        Shape (n, n_features).
+    responses
+        All benchmarks' beside each other, shape (n, n_items); no columns where the stack does not
+        use them.
+    columns
+        What trees look at (`Views`), shape (n, n_columns); none where there are no trees.
+    """
+
+    features: Floats
+    responses: Floats
+    columns: Floats
 
 
 class Member(Protocol):
@@ -30,17 +51,8 @@ class Member(Protocol):
 
     kind: ClassVar[str]
 
-    def predict(self, features: Floats, responses: Floats) -> Floats:
-        """Predict, shape (n, n_outputs).
-
-        Parameters
-        ----------
-        features
-            Shape (n, n_features).
-        responses
-            All benchmarks' beside each other, shape (n, n_items); no columns where the stack
-            does not use them.
-        """
+    def predict(self, seen: Seen) -> Floats:
+        """Predict, shape (n, n_outputs)."""
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Give plain arrays."""
@@ -53,9 +65,9 @@ class SplineMember:
     kind: ClassVar[str] = "spline"
     model: SplineModel
 
-    def predict(self, features: Floats, responses: Floats) -> Floats:
+    def predict(self, seen: Seen) -> Floats:
         """See `Member`."""
-        return self.model.predict(features)
+        return self.model.predict(seen.features)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Give plain arrays."""
@@ -69,41 +81,61 @@ class SplineMember:
 
 @dataclass(frozen=True, eq=False)
 class ProcessMember:
-    """A sparse Gaussian process."""
+    """A sparse Gaussian process, and a forest of what it leaves.
+
+    Attributes
+    ----------
+    rest
+        None: too few LLMs for trees.
+    """
 
     kind: ClassVar[str] = "process"
     model: GaussianProcess
+    rest: Forest | None = None
 
-    def predict(self, features: Floats, responses: Floats) -> Floats:
+    def predict(self, seen: Seen) -> Floats:
         """See `Member`."""
-        return self.model.predict(features, responses)
+        smooth = self.model.predict(seen.features, seen.responses)
+        return smooth if self.rest is None else smooth + self.rest.predict(seen.columns)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Give plain arrays."""
-        return self.model.to_arrays()
+        rest = {} if self.rest is None else named("rest", self.rest.to_arrays())
+        return {**self.model.to_arrays(), **rest}
 
     @classmethod
     def from_arrays(cls, arrays: Arrays, shape: Shape) -> ProcessMember:
         """Read `to_arrays` back."""
+        rest = part(arrays, "rest")
         return cls(
-            GaussianProcess.from_arrays(arrays, shape.n_features, shape.n_items, shape.n_outputs)
+            GaussianProcess.from_arrays(arrays, shape.n_features, shape.n_items, shape.n_outputs),
+            Forest.from_arrays(rest, shape.n_columns, shape.n_outputs) if rest else None,
         )
 
 
 @dataclass(frozen=True, eq=False)
 class TreesMember:
-    """Boosted trees, one forest an output."""
+    """A line and boosted trees, one forest an output.
+
+    Attributes
+    ----------
+    slopes
+        Of the lines, shape (n_columns, n_outputs).
+    """
 
     kind: ClassVar[str] = "trees"
+    slopes: Floats
     forests: tuple[Forest, ...]
 
-    def predict(self, features: Floats, responses: Floats) -> Floats:
+    def predict(self, seen: Seen) -> Floats:
         """See `Member`."""
-        return np.column_stack([forest.predict(features) for forest in self.forests])
+        bent = np.concatenate([f.predict(seen.columns) for f in self.forests], axis=1)
+        predicted: Floats = seen.columns @ self.slopes + bent
+        return predicted
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Give plain arrays."""
-        arrays: dict[str, NDArray[Any]] = {}
+        arrays: dict[str, NDArray[Any]] = {"slopes": self.slopes}
         for i, forest in enumerate(self.forests):
             arrays.update(named(str(i), forest.to_arrays()))
         return arrays
@@ -112,10 +144,11 @@ class TreesMember:
     def from_arrays(cls, arrays: Arrays, shape: Shape) -> TreesMember:
         """Read `to_arrays` back."""
         return cls(
+            take_floats(arrays, "slopes", (shape.n_columns, shape.n_outputs)),
             tuple(
-                Forest.from_arrays(part(arrays, str(i)), shape.n_features)
+                Forest.from_arrays(part(arrays, str(i)), shape.n_columns, 1)
                 for i in range(shape.n_outputs)
-            )
+            ),
         )
 
 

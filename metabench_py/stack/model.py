@@ -20,12 +20,13 @@ from metabench_py.stack.inputs import (
     response_matrix,
     targets_of,
 )
-from metabench_py.stack.members import Member, Shape, members_of
+from metabench_py.stack.members import Member, Seen, Shape, members_of
 from metabench_py.stack.spline import SplineModel
+from metabench_py.stack.views import Views
 
 __all__ = ["Stack", "StackInputs"]
 
-FORMAT = 1
+FORMAT = 2
 # A fitted scale is kept within these score points, wherever an LLM lies.
 SCALE_RANGE = (1e-3, 100.0)
 
@@ -43,6 +44,8 @@ class Stack:
         Items a benchmark, where responses are used; else empty.
     limits
         Lowest and highest value of each feature in calibration, shape (n_features, 2).
+    views
+        What trees look at; None: there are none.
     members
         By kind.
     weights
@@ -55,6 +58,7 @@ class Stack:
     benchmarks: tuple[Benchmark, ...]
     n_items: Mapping[Benchmark, int]
     limits: Floats
+    views: Views | None
     members: Mapping[str, Member]
     weights: Floats
     spread: SplineModel
@@ -78,10 +82,14 @@ class Stack:
             A feature or a response matrix that it was fitted on is absent or not usable.
         """
         features, responses = self._matrices(inputs)
+        columns = np.zeros((len(features), 0))
+        if self.views is not None:
+            columns = self.views.columns(features, responses)
+        seen = Seen(features, responses, columns)
         total = np.zeros((len(features), len(self.benchmarks)))
         for member, weights in zip(self.members.values(), self.weights, strict=True):
             if weights.any():
-                total += weights * member.predict(features, responses)
+                total += weights * member.predict(seen)
         predicted: dict[Target, Floats] = {}
         for target in self.targets:
             if target == "grand":
@@ -124,6 +132,8 @@ class Stack:
             "weights": self.weights,
             **named("spread", self.spread.to_arrays()),
         }
+        if self.views is not None:
+            arrays.update(named("views", self.views.to_arrays()))
         for kind, member in self.members.items():
             arrays.update(named(kind, member.to_arrays()))
         return arrays
@@ -139,9 +149,9 @@ class Stack:
         """
         form = int(take(arrays, "format", (), "iu"))
         if form != FORMAT:
+            todo = "calibrate the bundle again" if form < FORMAT else "update metabench-py"
             raise InputError(
-                f"The stack is of format {form}, but this version reads {FORMAT}; update "
-                "metabench-py.",
+                f"The stack is of format {form}, but this version reads {FORMAT}; {todo}.",
                 format=form,
             )
         numbers = [int(i) for i in take(arrays, "benchmarks", (None,), "iu")]
@@ -154,7 +164,11 @@ class Stack:
         if min(items) < 0 or max(items) > 100_000:
             raise InputError("The stack has an unusable number of items.")
         n_items = {b: n for b, n in zip(benchmarks, items, strict=True) if n}
-        shape = Shape(len(names_of(benchmarks)), sum(items), len(benchmarks))
+        n_features = len(names_of(benchmarks))
+        viewed = part(arrays, "views")
+        views = Views.from_arrays(viewed, n_features, sum(items)) if viewed else None
+        n_columns = 0 if views is None else views.n_columns
+        shape = Shape(n_features, sum(items), len(benchmarks), n_columns)
         limits = take_floats(arrays, "limits", (shape.n_features, 2))
         members = members_of(arrays, shape)
         weights = take_floats(arrays, "weights", (len(members), shape.n_outputs))
@@ -163,4 +177,4 @@ class Stack:
         spread = SplineModel.from_arrays(
             part(arrays, "spread"), shape.n_features, len(targets_of(benchmarks))
         )
-        return cls(benchmarks, n_items, limits, members, weights, spread)
+        return cls(benchmarks, n_items, limits, views, members, weights, spread)

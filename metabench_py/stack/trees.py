@@ -1,4 +1,4 @@
-"""Boosted trees as plain arrays: vectorised prediction, equal to scikit-learn's."""
+"""Forests as plain arrays: vectorised prediction, as scikit-learn's but for the digits kept."""
 
 from __future__ import annotations
 
@@ -12,107 +12,114 @@ from metabench_py.errors import InputError
 from metabench_py.irt.model import Floats
 from metabench_py.stack.arrays import Arrays, take, take_floats
 
-# LLMs at a time: each holds one number a tree.
-CHUNK = 4096
+# LLMs at a time: each holds some numbers a tree.
+CHUNK = 1024
+LEAF = 255
 
 
 @dataclass(frozen=True, eq=False)
 class Forest:
-    """A constant plus the leaves that one LLM falls into, one a tree.
+    """A constant plus what the leaves add that one LLM falls into, one leaf a tree.
+
+    A tree's nodes follow each other, a split's left child right after it (preorder).
 
     Attributes
     ----------
     constant
-        Score points.
+        Score points, shape (n_outputs,).
     roots
         First node of each tree, shape (n_trees,), ascending from 0.
     feature
-        Feature that a node asks for, shape (n_nodes,).
+        Column that a node asks for, shape (n_nodes,); 255 at a leaf.
     threshold
-        A value up to it goes to the left, shape (n_nodes,).
-    left, right
-        Nodes that follow, counted from the first of all, shape (n_nodes,); a leaf names itself.
-    value
-        What a leaf adds, score points, shape (n_nodes,); 0 at other nodes.
+        A value up to it goes to the left, shape (n_splits,); exact in float32.
+    right
+        How far on the right child is, shape (n_splits,).
+    level, step
+        What each leaf adds is ``step * level`` score points: whole numbers of shape
+        (n_leaves, n_outputs), and shape (n_outputs,).
     """
 
-    constant: float
+    constant: Floats
     roots: NDArray[np.int32]
-    feature: NDArray[np.int16]
+    feature: NDArray[np.uint8]
     threshold: Floats
-    left: NDArray[np.int32]
     right: NDArray[np.int32]
-    value: Floats
+    level: NDArray[np.int16]
+    step: Floats
 
-    def predict(self, features: Floats) -> Floats:
-        """Predict, shape (n,)."""
-        predicted = np.full(len(features), self.constant)
-        for start in range(0, len(features), CHUNK):
-            some = features[start : start + CHUNK]
+    def predict(self, columns: Floats) -> Floats:
+        """Predict, shape (n, n_outputs), from columns exact in float32."""
+        n_nodes = len(self.feature)
+        split = np.flatnonzero(self.feature != LEAF)
+        # A leaf leads to itself, whatever it compares.
+        left = right = np.arange(n_nodes, dtype=np.int32)
+        left, right = left.copy(), right.copy()
+        left[split] += 1
+        right[split] += self.right
+        asked = np.zeros(n_nodes, np.intp)
+        asked[split] = self.feature[split]
+        limit = np.zeros(n_nodes)
+        limit[split] = self.threshold
+        leaf = np.cumsum(self.feature == LEAF) - 1
+        predicted = np.empty((len(columns), len(self.constant)))
+        for start in range(0, len(columns), CHUNK):
+            some = columns[start : start + CHUNK]
             rows = np.arange(len(some))[:, None]
             node = np.broadcast_to(self.roots, (len(some), len(self.roots)))
             while True:
-                goes_left = some[rows, self.feature[node]] <= self.threshold[node]
-                after = np.where(goes_left, self.left[node], self.right[node])
+                goes_left = some[rows, asked[node]] <= limit[node]
+                after = np.where(goes_left, left[node], right[node])
                 if np.array_equal(after, node):
                     break
                 node = after
-            predicted[start : start + CHUNK] += self.value[node].sum(axis=1)
+            total = self.level[leaf[node]].sum(axis=1, dtype=np.int64)
+            predicted[start : start + CHUNK] = self.constant + total * self.step
         return predicted
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Give plain arrays; children are counted from their tree's first node."""
-        first = self._first()
+        """Give plain arrays, in as few bytes as hold them."""
+        small = np.abs(self.level).max(initial=0) <= 127
         return {
-            "constant": np.array(self.constant),
+            "constant": self.constant,
             "roots": self.roots,
             "feature": self.feature,
-            "threshold": self.threshold,
-            "left": (self.left - first).astype(np.uint8),
-            "right": (self.right - first).astype(np.uint8),
-            "value": self.value,
+            "threshold": self.threshold.astype(np.float32),
+            "right": self.right.astype(np.uint16),
+            "level": self.level.astype(np.int8) if small else self.level,
+            "step": self.step,
         }
 
-    def _first(self) -> NDArray[np.int32]:
-        sizes = np.diff(np.append(self.roots, len(self.feature)))
-        first: NDArray[np.int32] = np.repeat(self.roots, sizes).astype(np.int32)
-        return first
-
     @classmethod
-    def from_arrays(cls, arrays: Arrays, n_features: int) -> Forest:
+    def from_arrays(cls, arrays: Arrays, n_columns: int, n_outputs: int) -> Forest:
         """Read `to_arrays` back.
 
         Raises
         ------
         InputError
-            An array is absent, or the nodes are not trees over so many features.
+            An array is absent, or the nodes are not trees over so many columns.
         """
-        roots = take(arrays, "roots", (None,), "iu").astype(np.int32)
-        feature = take(arrays, "feature", (None,), "iu").astype(np.int16)
+        roots = take(arrays, "roots", (None,), "iu").astype(np.int64)
+        feature = take(arrays, "feature", (None,), "u").astype(np.uint8)
         n = len(feature)
         sizes = np.diff(np.append(roots, n))
-        if len(roots) == 0 or roots[0] != 0 or (sizes <= 0).any() or sizes.max() > 255:
+        if len(roots) == 0 or roots[0] != 0 or (sizes <= 0).any():
             raise InputError("The stack's trees have unusable roots; write it again.")
-        if feature.min() < 0 or feature.max() >= n_features:
-            raise InputError("The stack's trees ask for a feature that is not there.")
-        first = np.repeat(roots, sizes)
+        leaf = feature == LEAF
+        split = np.flatnonzero(~leaf)
+        if (feature[split] >= n_columns).any():
+            raise InputError("The stack's trees ask for a column that is not there.")
+        right = take(arrays, "right", (len(split),), "u").astype(np.int32)
         last = np.repeat(roots + sizes, sizes)
-        at = np.arange(n)
-        children = []
-        for side in ("left", "right"):
-            child = take(arrays, side, (n,), "iu").astype(np.int32) + first
-            # Nodes only lead onwards, so that every walk ends.
-            if (child < at).any() or (child >= last).any():
-                raise InputError("The stack's trees lead out of themselves; write it again.")
-            children.append(child.astype(np.int32))
-        if ((children[0] == at) != (children[1] == at)).any():
-            raise InputError("The stack's trees have a node with one child; write it again.")
+        # Nodes lead onwards and stay in their tree, so that every walk ends at a leaf.
+        if (right < 2).any() or (split + right >= last[split]).any():
+            raise InputError("The stack's trees lead out of themselves; write it again.")
         return cls(
-            float(take_floats(arrays, "constant", ())),
-            roots,
+            take_floats(arrays, "constant", (n_outputs,)),
+            roots.astype(np.int32),
             feature,
-            take_floats(arrays, "threshold", (n,)),
-            children[0],
-            children[1],
-            take_floats(arrays, "value", (n,)),
+            take_floats(arrays, "threshold", (len(split),)),
+            right,
+            take(arrays, "level", (int(leaf.sum()), n_outputs), "i").astype(np.int16),
+            take_floats(arrays, "step", (n_outputs,)),
         )

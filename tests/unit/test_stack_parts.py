@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from metabench_py.errors import InputError
 from metabench_py.stack.evidence import Evidence, representative
 from metabench_py.stack.fit_gp import GpChoice, fit_output, gp_data, join_outputs
-from metabench_py.stack.fit_trees import boost, export
+from metabench_py.stack.fit_trees import (
+    ALONE,
+    boost,
+    export_boosted,
+    export_random,
+    fit_random,
+    randomise,
+)
 from metabench_py.stack.folds import group_folds
 from metabench_py.stack.gp import item_distances
 from metabench_py.stack.inducing import inducing_points
 from metabench_py.stack.near_duplicates import join_labels, near_duplicates
 from metabench_py.stack.spline import SplineBasis, cardinal
-from metabench_py.stack.trees import Forest
+from metabench_py.stack.trees import LEAF, Forest
+from metabench_py.stack.views import Views, fit_views
 from metabench_py.stack.weights import simplex_weights
 
 
@@ -40,41 +50,105 @@ def test_a_constant_feature_and_ties_get_no_knots_too_many() -> None:
     assert basis.columns(features).shape == (50, 14)
 
 
+def as_float32(values: np.ndarray) -> np.ndarray:
+    return values.astype(np.float32).astype(np.float64)
+
+
 def test_exported_trees_predict_as_scikit_learn() -> None:
     rng = np.random.default_rng(2)
-    features = rng.normal(size=(1500, 20))
-    truth = 50 + 10 * features[:, 0] + 5 * np.abs(features[:, 3]) + rng.normal(size=1500)
-    model = boost(features, truth, 1)
-    forest = export(model)
-    new = rng.normal(scale=3, size=(5000, 20))
-    assert np.abs(forest.predict(new) - model.predict(new)).max() < 1e-9
-    # On thresholds themselves too, and after a round trip.
-    split = forest.left != np.arange(len(forest.left))
+    columns = as_float32(rng.normal(size=(1500, 20)))
+    truth = 50 + 10 * columns[:, 0] + 5 * np.abs(columns[:, 3]) + rng.normal(size=1500)
+    model = boost(columns, truth, ALONE, 1)
+    forest = export_boosted(model)
     assert len(forest.roots) == 250
-    assert split.sum() == 250 * 7
-    on = features[:300].copy()
-    on[np.arange(300), forest.feature[split][:300]] = forest.threshold[split][:300]
-    again = Forest.from_arrays(forest.to_arrays(), 20)
-    assert np.abs(again.predict(on) - model.predict(on)).max() < 1e-9
-    assert np.array_equal(again.predict(on), forest.predict(on))
+    assert (forest.feature != LEAF).sum() == 250 * 7
+    new = as_float32(rng.normal(scale=3, size=(5000, 20)))
+    # On thresholds themselves too, and after a round trip.
+    on = columns[:300].copy()
+    split = forest.feature[forest.feature != LEAF]
+    on[np.arange(300), split[:300]] = forest.threshold[:300]
+    again = Forest.from_arrays(forest.to_arrays(), 20, 1)
+    # A leaf is rounded to half a step, 1/64,000 of the largest leaf.
+    most = 250 * float(forest.step[0]) / 2
+    assert most < 0.02
+    for some in (new, columns, on):
+        assert np.abs(forest.predict(some)[:, 0] - model.predict(some)).max() < most
+        assert np.array_equal(again.predict(some), forest.predict(some))
+
+
+def test_exported_random_trees_predict_as_scikit_learn() -> None:
+    rng = np.random.default_rng(4)
+    columns = as_float32(rng.normal(size=(600, 8)))
+    left = np.column_stack([columns[:, 0] * columns[:, 1], np.sin(columns[:, 2])])
+    unit = np.array([2.0, 0.5])
+    model = randomise(columns, left, 1)
+    forest = export_random(model, unit)
+    new = as_float32(rng.normal(scale=2, size=(3000, 8)))
+    again = Forest.from_arrays(forest.to_arrays(), 8, 2)
+    assert forest.to_arrays()["level"].dtype == np.int8
+    for some in (new, columns):
+        # Every tree is off by half a step at most.
+        most = len(forest.roots) * forest.step / 2
+        assert (np.abs(forest.predict(some) - model.predict(some) * unit) <= most).all()
+        assert np.array_equal(again.predict(some), forest.predict(some))
+    # No leaf is one LLM's own.
+    for tree in model.estimators_:
+        leaf = tree.tree_.children_left < 0
+        assert tree.tree_.n_node_samples[leaf].min() >= 2
+    # Nothing to learn: nothing is added.
+    assert not fit_random(columns, np.zeros((600, 2)), 1).predict(new).any()
+
+
+def damage(arrays: dict[str, np.ndarray], name: str, at: int, value: int) -> None:
+    arrays[name] = arrays[name].copy()
+    arrays[name][at] = value
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [("left", 0), ("right", 200), ("feature", 20), ("roots", 3)],
+    ("name", "at", "value"),
+    [
+        # A child that is its own parent, or in another tree, would be walked for ever.
+        ("right", 0, 0),
+        ("right", 0, 1),
+        ("right", 0, 200),
+        # A split in a leaf's place, at the end of a tree, and a column that is not there.
+        ("feature", -1, 3),
+        ("feature", 0, 20),
+        ("feature", 0, LEAF),
+        ("roots", 0, 3),
+        ("roots", 1, 0),
+    ],
 )
-def test_damaged_trees_are_refused(name: str, value: int) -> None:
+def test_damaged_trees_are_refused(name: str, at: int, value: int) -> None:
     rng = np.random.default_rng(3)
-    features = rng.normal(size=(200, 20))
-    arrays = export(boost(features, features[:, 0], 1)).to_arrays()
-    arrays[name] = arrays[name].copy()
-    arrays[name][1 if name == "left" else 0] = value
-    if name == "left":
-        # A node that leads back to its tree's root would be walked for ever.
-        arrays["right"] = arrays["right"].copy()
-        arrays["right"][1] = 0
+    columns = rng.normal(size=(200, 20))
+    few = replace(ALONE, trees=10)
+    arrays = export_boosted(boost(columns, columns[:, 0], few, 1)).to_arrays()
+    assert Forest.from_arrays(arrays, 20, 1).predict(columns).shape == (200, 1)
+    damage(arrays, name, at, value)
     with pytest.raises(InputError):
-        Forest.from_arrays(arrays, 20)
+        Forest.from_arrays(arrays, 20, 1)
+
+
+def test_views_are_standardised_whitened_and_leave_constants_out() -> None:
+    rng = np.random.default_rng(5)
+    features = rng.normal(size=(400, 4)) @ rng.normal(size=(4, 4)) + 7
+    features = np.column_stack([features, np.full(400, 3.0), features[:, 0] + features[:, 1]])
+    responses = (rng.random((400, 60)) < rng.random(400)[:, None]).astype(float)
+    views = fit_views(features, responses)
+    columns = views.columns(features, responses)
+    # Six features, of which one is constant and one a sum of others, so four whitened ones.
+    assert columns.shape == (400, 6 + 4 + 40) == (400, views.n_columns)
+    assert np.allclose(np.cov(columns[:, 6:10].T, bias=True), np.eye(4), atol=1e-5)
+    spread = columns[:, 10:].std(axis=0)
+    assert (np.diff(spread) < 1e-6).all()
+    # What was constant in calibration does not count in a new LLM.
+    other = features.copy()
+    other[:, 4] = 99.0
+    assert np.array_equal(views.columns(other, responses), columns)
+    again = Views.from_arrays(views.to_arrays(), 6, 60)
+    assert np.array_equal(again.columns(features, responses), columns)
+    assert fit_views(features, responses[:, :0]).n_columns == 10
 
 
 def process_data(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
