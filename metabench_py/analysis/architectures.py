@@ -138,6 +138,7 @@ class Architectures:
             "schema": 1,
             "llms": self.residuals.which,
             "n_llms": n,
+            "n_train": self.residuals.n_train,
             "n_without_numbers": self.residuals.n_left_out,
             "n_matched": n - len(kinds.unmatched),
             "n_matched_exactly": kinds.n_exact,

@@ -40,6 +40,8 @@ class Residuals:
         Whose they are: ``test``, ``train`` or ``all``.
     n_left_out
         LLMs of the set without a score or a reconstruction.
+    n_train
+        Training LLMs among them, as far as a split tells: their residuals may be too small.
     """
 
     names: tuple[str, ...]
@@ -47,6 +49,7 @@ class Residuals:
     predicted: Floats
     which: str
     n_left_out: int
+    n_train: int = 0
 
     @property
     def residual(self) -> Floats:
@@ -143,7 +146,12 @@ def load_residuals(
             path=str(path),
         )
     return Residuals(
-        tuple(names[i] for i in rows), true[rows], guessed[rows], which, int((keep & ~there).sum())
+        tuple(names[i] for i in rows),
+        true[rows],
+        guessed[rows],
+        which,
+        n_left_out=int((keep & ~there).sum()),
+        n_train=0 if sets is None else sum(sets[i] in _TRAIN for i in rows),
     )
 
 

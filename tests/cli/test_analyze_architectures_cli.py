@@ -59,6 +59,8 @@ def test_json_names_all_that_are_not_matched(tables: tuple[Path, Path]) -> None:
     result = run(tables[0], "--models", tables[1], "--llms", "all", "--least", 3, "--json")
     value = json.loads(result.stdout)
     assert value["n_llms"] == 120
+    assert value["n_train"] == 20
+    assert "Note: 20 are training LLMs" in result.stderr
     assert len(value["unmatched"]) == 8
     assert [one["name"] for one in value["groups"]][-1] == "PhiForCausalLM"
     assert len(value["pairs"]) == 3

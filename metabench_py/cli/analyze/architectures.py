@@ -98,6 +98,11 @@ def _notes(found: Architectures, models: Path) -> list[str]:
     lines = []
     if found.residuals.n_left_out:
         lines.append(f"{found.residuals.n_left_out} LLMs lack a score or a reconstruction.")
+    if found.residuals.n_train:
+        lines.append(
+            f"{found.residuals.n_train} are training LLMs; if they were reconstructed by what was "
+            "fitted on them, their errors are too small."
+        )
     missing, n = found.kinds.unmatched, len(found.residuals.names)
     if missing:
         named = ", ".join(missing[:_NAMED]) + (", ..." if len(missing) > _NAMED else "")
