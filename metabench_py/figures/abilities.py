@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from metabench_py.irt.model import Floats
 
 
+_BASIS = 40
+
+
 def theta_score(sources: Sources) -> Any:
     """Full scores over abilities, with an adaptive spline fitted on the training LLMs."""
     from metabench_py.gam.adaptive import fit_adaptive
@@ -44,6 +47,7 @@ def recovery_test(sources: Sources) -> Any:
 
     The paper's second stage, fitted on the training LLMs without R.
     """
+    from metabench_py.gam.adaptive import LEAST_BASIS, AdaptiveOptions
     from metabench_py.gam.additive import fit_additive
     from metabench_py.gam.features import feature_names, target_features
 
@@ -59,7 +63,11 @@ def recovery_test(sources: Sources) -> Any:
         table = _joined(sources, target, [*common, *own])
         train, score = _train(table), _values(table, "score")
         features = target_features({c: _values(table, c) for c in (*common, *own)}, target)
-        fit = fit_additive({k: v[train] for k, v in features.items()}, score[train], name=target)
+        # As mgcv's default, or with fewer LLMs what leaves half of them as degrees of freedom.
+        size = int(np.clip(train.sum() // (2 * len(features)), LEAST_BASIS, _BASIS))
+        fit = fit_additive(
+            {k: v[train] for k, v in features.items()}, score[train], AdaptiveOptions(size), target
+        )
         predicted = fit.gam.predict({k: v[~train] for k, v in features.items()})
         panels.append(
             RecoveryPanel(

@@ -10,11 +10,13 @@ from metabench_py.benchmarks import BENCHMARKS, Target
 from metabench_py.report import irt_figures
 from metabench_py.report.ability_figures import distribution_figure
 from metabench_py.report.figures import score_figure
+from metabench_py.report.parameter_figures import ParameterPanel, parameter_figure
 from metabench_py.report.recovery_figures import RecoveryPanel, recovery_figure
 
 if TYPE_CHECKING:
     from metabench_py.figures.sources import Sources
 
+_ASKED = ("as it is", "options permuted (but GSM8K)")
 # The paper's four items.
 _FOUR = (
     ("a = 1, d = 2", 1.0, 2.0),
@@ -99,4 +101,24 @@ def score_distributions(sources: Sources) -> Any:
 def example_scores(sources: Sources) -> Any:
     """Scores of the shipped example, plain and permuted, with their intervals."""
     results = sources.example
-    return score_figure(results, sources.bundle, ["as asked", "options permuted\n(GSM8K has none)"])
+    return score_figure(results, sources.bundle, _ASKED)
+
+
+def example_abilities(sources: Sources) -> Any:
+    """Abilities of the shipped example, over the information of the items."""
+    estimates = {
+        label: {str(b): (found.abilities[b].theta, found.abilities[b].se) for b in BENCHMARKS}
+        for label, found in zip(_ASKED, sources.example, strict=True)
+    }
+    return irt_figures.ability_figure(sources.banks, estimates)
+
+
+def item_parameters(sources: Sources) -> Any:
+    """Item parameters of the bundle against the published ones, where these are known."""
+    return parameter_figure(
+        [
+            ParameterPanel(name, published.select(sources.banks[name].items), sources.banks[name])
+            for name, published in sources.published_banks.items()
+        ],
+        ("published", "bundle"),
+    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from metabench_py.errors import InputError
-from metabench_py.figures import abilities, items, studies
+from metabench_py.figures import abilities, item_studies, items, studies
 
 if TYPE_CHECKING:
     from metabench_py.figures.sources import Need, Sources
@@ -60,6 +60,11 @@ _ALL = (
     FigureSpec("recovery", "held-out scores, predicted and true, of the bundle", items.recovery),
     FigureSpec("score-distributions", "densities of the full scores", items.score_distributions),
     FigureSpec("example-scores", "the shipped example, plain and permuted", items.example_scores),
+    FigureSpec("example-abilities", "its abilities, over information", items.example_abilities),
+    FigureSpec(
+        "item-parameters", "of the bundle against the published ones", items.item_parameters,
+        ("items",),
+    ),
     FigureSpec(
         "theta-score", "full scores over abilities", abilities.theta_score, ("features", "scores")
     ),
@@ -87,6 +92,18 @@ _ALL = (
     FigureSpec(
         "adaptive-recovery", "scores from adaptive tests, predicted and true",
         studies.adaptive_recovery, ("responses", "scores"),
+    ),
+    FigureSpec(
+        "logistic", "scores from logistic regressions of items", item_studies.logistic,
+        ("responses", "scores"),
+    ),
+    FigureSpec(
+        "answers", "items removed, answers to them predicted", item_studies.answers,
+        ("responses", "scores"),
+    ),
+    FigureSpec(
+        "clusters", "items drawn from clusters", item_studies.clusters,
+        ("responses", "scores"),
     ),
     FigureSpec("versions", "version A against version B", studies.versions, ("versions",)),
     FigureSpec("seeds", "calibrations over seeds", studies.seeds, ("seeds",)),

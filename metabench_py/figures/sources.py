@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
 
 from metabench_py.benchmarks import BENCHMARKS
 from metabench_py.errors import InputError
@@ -22,8 +25,7 @@ if TYPE_CHECKING:
     from metabench_py.reconstruction.result import Reconstruction
 
 Need = Literal[
-    "features", "scores", "responses", "items", "leaderboard", "seeds", "synergy", "clusters",
-    "versions",
+    "features", "scores", "responses", "items", "leaderboard", "seeds", "synergy", "versions",
 ]  # fmt: skip
 NEEDS: tuple[Need, ...] = get_args(Need)
 # ``VERSION`` is that of the bundle.
@@ -37,7 +39,6 @@ _OF_DATA: dict[Need, tuple[str, ...]] = {
 _OF_RESULTS: dict[Need, tuple[tuple[str, ...], str]] = {
     "seeds": (("seeds",), "a folder of folders that `calibrate select` wrote"),
     "synergy": (("synergy.json",), "what `analyze synergy --json` printed"),
-    "clusters": (("clusters.json",), "what `analyze clusters --json` printed"),
     "versions": (
         ("version-A.json", "version-B.json"),
         "what `reconstruct --all DIR --version A --json` printed, and with B",
@@ -82,7 +83,7 @@ class Sources:
     results
         Folder of what other commands wrote; None: there is none.
     new_executor
-        Gives who computes; None: this process does.
+        Gives who computes; it is called when that is needed first. Left out: this process.
     progress
         Told of each step: what, done, total.
     """
@@ -91,7 +92,7 @@ class Sources:
     data: Path | None = None
     results: Path | None = None
     effort: Effort = Effort()
-    new_executor: Callable[[], Executor] | None = None
+    new_executor: Callable[[], Executor] = ThreadPoolExecutor
     progress: Callable[[str, int, int], None] = lambda what, done, total: None
 
     def paths(self, need: Need) -> list[Path] | None:
@@ -118,15 +119,33 @@ class Sources:
         return f"{where}, {what}"
 
     @cached_property
-    def executor(self) -> Executor | None:
-        """Who computes; None: this process."""
-        return None if self.new_executor is None else self.new_executor()
+    def executor(self) -> Executor:
+        """Who computes."""
+        return self.new_executor()
 
     @cached_property
     def banks(self) -> dict[str, ItemParameters]:
         """Item parameters of the bundle, by benchmark in the usual order."""
         models = self.bundle.benchmarks
         return {b: models[b].parameters for b in BENCHMARKS if b in models}
+
+    @cached_property
+    def published_banks(self) -> dict[str, ItemParameters]:
+        """Published item parameters, by benchmark; not all benchmarks have them."""
+        import pandas as pd
+
+        from metabench_py.irt.model import ItemParameters
+
+        found = {}
+        for benchmark in BENCHMARKS:
+            path = self.file("items").with_name(f"items-{benchmark}.parquet")
+            if path.is_file():
+                table = pd.read_parquet(path)
+                found[str(benchmark)] = ItemParameters(
+                    tuple(map(str, table["item"])),
+                    *(table[name].to_numpy(np.float64) for name in ("a1", "d", "g", "u")),
+                )
+        return found
 
     @cached_property
     def features(self) -> DataFrame:

@@ -9,6 +9,7 @@ import numpy as np
 
 from metabench_py.benchmarks import BENCHMARKS, Target
 from metabench_py.errors import InputError
+from metabench_py.figures.panels import adaptive_panel, architecture_panels, seed_points
 
 if TYPE_CHECKING:
     from metabench_py.calibration.stage_data import BenchmarkData
@@ -52,7 +53,6 @@ def _adaptive_panels(sources: Sources) -> list[AdaptivePanel]:
     from metabench_py.adaptive.study import CatData, run_study
     from metabench_py.calibration.folds import organisation, organisation_folds
     from metabench_py.calibration.information_filter import information_subsets
-    from metabench_py.report.adaptive_figures import AdaptivePanel
 
     panels = []
     for number, benchmark in enumerate(BENCHMARKS):
@@ -72,26 +72,7 @@ def _adaptive_panels(sources: Sources) -> list[AdaptivePanel]:
             data, settings, [max(5, round(share * len(bank.items))) for share in _LENGTHS],
             information_subsets, [organisation(name) for name in names],
         )  # fmt: skip
-        assert study.predicted is not None
-        panels.append(
-            AdaptivePanel(
-                benchmark=benchmark,
-                n_items=study.result.n_items,
-                theta=study.result.theta,
-                se=study.result.se,
-                score=some.train_score,
-                predicted=study.predicted,
-                exposure=study.result.exposure,
-                lengths=[at.n_items for at in compared.lengths],
-                rmse={
-                    "adaptive": [at.adaptive.rmse or 0.0 for at in compared.lengths],
-                    "fixed": [at.fixed.rmse or 0.0 for at in compared.lengths],
-                    "fixed, linear": [at.fixed_linear.rmse or 0.0 for at in compared.lengths],
-                    "random": [at.chance.rmse or 0.0 for at in compared.lengths],
-                },
-                everything=compared.everything.rmse or 0.0,
-            )
-        )
+        panels.append(adaptive_panel(data, study, compared))
     return panels
 
 
@@ -128,24 +109,12 @@ def architectures(sources: Sources) -> Any:
     """Residuals of the published grand score by architecture and size, on the test LLMs."""
     from metabench_py.analysis.architectures import analyze_architectures
     from metabench_py.analysis.residual_table import load_kinds, load_residuals
-    from metabench_py.report.architecture_figures import ArchitecturePanel, architecture_figure
+    from metabench_py.report.architecture_figures import architecture_figure
 
     residuals = load_residuals(sources.file("features"))
     kinds = load_kinds(sources.file("leaderboard"), residuals.names)
     found = analyze_architectures(residuals, kinds)
-    kind = np.array([one or "" for one in found.kinds.architecture])
-    panels = [
-        ArchitecturePanel(
-            one.name,
-            residuals.predicted[kind == one.name],
-            residuals.residual[kind == one.name],
-            (one.bias, one.bias_lower, one.bias_upper),
-            (one.rmse, one.rmse_lower, one.rmse_upper),
-        )
-        for one in found.groups
-    ]
-    known = np.isfinite(found.kinds.size)
-    return architecture_figure(panels, found.kinds.size[known], residuals.residual[known])
+    return architecture_figure(*architecture_panels(found))
 
 
 def versions(sources: Sources) -> Any:
@@ -193,19 +162,11 @@ def seeds(sources: Sources) -> Any:
     """Errors and numbers of items of several calibrations."""
     from metabench_py.analysis.seed_results import load_results
     from metabench_py.analysis.seeds import analyze_seeds
-    from metabench_py.report.seed_figures import SeedPoint, seed_figure
+    from metabench_py.report.seed_figures import seed_figure
 
     folder = sources.file("seeds")
     found = analyze_seeds(load_results([str(p) for p in sorted(folder.iterdir()) if p.is_dir()]))
-    return seed_figure(
-        [
-            SeedPoint(
-                one.row.benchmark, one.setting, one.row.rmse, one.row.mae, one.row.spearman,
-                one.row.n_items, one.best,
-            )
-            for one in found.rows
-        ]
-    )  # fmt: skip
+    return seed_figure(seed_points(found))
 
 
 def synergy(sources: Sources) -> Any:

@@ -183,6 +183,8 @@ def apart(sizes: Sequence[int], ratio: float = 1.45) -> list[int]:
 def save_figure(figure: Any, path: Path) -> None:
     """Write the figure; the file's ending is the format. The same figure gives the same bytes.
 
+    The layout is found when a figure is first written, and kept.
+
     Raises
     ------
     InputError
@@ -190,5 +192,9 @@ def save_figure(figure: Any, path: Path) -> None:
     """
     check_format(path)
     kind = path.suffix[1:]
+    if figure.get_layout_engine() is not None:
+        # Each search for a layout begins at the last one, and would end a little elsewhere.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format=kind, dpi=_DPI, metadata=_NO_DATES[kind])

@@ -119,7 +119,7 @@ def _title(axes: Any, results: Sequence[Reconstruction], labels: Sequence[str]) 
         Line2D([], [], color=colour, marker="o", linewidth=3, label=label)
         for colour, label in zip(COLOURS, labels, strict=False)
     ]
-    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    axes.figure.legend(handles=handles, loc="outside upper right", ncols=min(3, len(handles)))
     models = {result.model for result in results}
     of = f"{models.pop()}: " if len(models) == 1 else ""
     return f"{of}metabench {version}, {what}"

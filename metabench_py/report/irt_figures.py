@@ -14,6 +14,7 @@ from metabench_py.report.canvas import (
     BENCHMARK_COLOURS,
     COLOURS,
     INK,
+    MARKERS,
     MUTED,
     SEQUENTIAL,
     new_figure,
@@ -213,4 +214,46 @@ def expected_score_figure(banks: Mapping[str, ItemParameters]) -> Any:
     figure.legend(
         handles=[_plain_line("expected share"), band], loc="outside upper center", ncols=2
     )
+    return figure
+
+
+@styled
+def ability_figure(
+    banks: Mapping[str, ItemParameters],
+    estimates: Mapping[str, Mapping[str, tuple[float, float]]],
+) -> Any:
+    """Draw abilities with their standard errors over the information of the items.
+
+    Parameters
+    ----------
+    estimates
+        By label, then by benchmark: theta and its standard error; four labels at most.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    from matplotlib.patches import Patch
+
+    figure, grid = panels(len(banks), _COLUMNS, 3.1, 2.5, extra=0.35)
+    for axes, (name, bank) in zip(grid, banks.items(), strict=False):
+        total = information(bank, _THETA).sum(axis=1)
+        top = float(total.max())
+        axes.fill_between(_THETA, total, color=BAND, linewidth=0)
+        lines = []
+        for number, (label, found) in enumerate(estimates.items()):
+            theta, error = found[name]
+            axes.errorbar(
+                theta, (1.1 + 0.13 * number) * top, xerr=error, color=COLOURS[number],
+                marker=MARKERS[number], markersize=5, linewidth=2.0, label=label,
+            )  # fmt: skip
+            lines.append(f"{theta:.2f} ± {error:.2f}".replace("-", "\N{MINUS SIGN}"))
+        note(axes, "\n".join(lines[::-1]), "upper right")
+        axes.set(xlim=(-4.0, 4.0), ylim=(0.0, (1.2 + 0.13 * len(estimates)) * top))
+        title = f"{TITLES.get(name, name)} ({len(bank.items)} items)"
+        quiet(axes, title, "Ability θ ± standard error", "Test information", grid="x")
+    handles, labels = grid[0].get_legend_handles_labels()
+    handles.append(Patch(facecolor=BAND))
+    labels.append("information of the items")
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     return figure

@@ -102,7 +102,11 @@ def analyze_command(
     else:
         typer.echo(_text(studies, compared))
     if plot is not None:
-        _draw(data, studies, compared, plot)
+        from metabench_py.figures.panels import adaptive_panel
+        from metabench_py.report.adaptive_figures import plot_adaptive
+
+        panels = [adaptive_panel(*one) for one in zip(data, studies, compared, strict=True)]
+        plot_adaptive(panels, settings.name(), plot)
         typer.echo(f"Wrote {plot}", err=True)
 
 
@@ -178,34 +182,3 @@ def _text(studies: list[Study], compared: list[StaticComparison]) -> str:
         "more than two standard errors, counted by organisation."
     )
     return "\n".join(lines)
-
-
-def _draw(
-    data: list[CatData], studies: list[Study], compared: list[StaticComparison], path: Path
-) -> None:
-    from metabench_py.report.adaptive_figures import AdaptivePanel, plot_adaptive
-
-    panels = []
-    for one, study, found in zip(data, studies, compared, strict=True):
-        assert one.score is not None
-        assert study.predicted is not None
-        panels.append(
-            AdaptivePanel(
-                benchmark=one.benchmark,
-                n_items=study.result.n_items,
-                theta=study.result.theta,
-                se=study.result.se,
-                score=one.score,
-                predicted=study.predicted,
-                exposure=study.result.exposure,
-                lengths=[at.n_items for at in found.lengths],
-                rmse={
-                    "adaptive": [at.adaptive.rmse or 0.0 for at in found.lengths],
-                    "fixed": [at.fixed.rmse or 0.0 for at in found.lengths],
-                    "fixed, linear": [at.fixed_linear.rmse or 0.0 for at in found.lengths],
-                    "random": [at.chance.rmse or 0.0 for at in found.lengths],
-                },
-                everything=found.everything.rmse or 0.0,
-            )
-        )
-    plot_adaptive(panels, studies[0].settings.name(), path)

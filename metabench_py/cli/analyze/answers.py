@@ -27,7 +27,6 @@ from metabench_py.cli.options import Json
 
 if TYPE_CHECKING:
     from metabench_py.analysis.answers import AnswersStudy
-    from metabench_py.report.answer_figures import AnswersPanel
 
 
 def answers_command(
@@ -88,9 +87,10 @@ def answers_command(
             out,
         )
     if plot is not None:
+        from metabench_py.figures.panels import answers_panel
         from metabench_py.report.answer_figures import plot_answers
 
-        plot_answers([panel_of(name, one) for name, one in found.items()], plot)
+        plot_answers([answers_panel(name, one) for name, one in found.items()], plot)
         typer.echo(f"Wrote {plot}", err=True)
 
 
@@ -140,29 +140,3 @@ def _text(found: dict[str, AnswersStudy]) -> str:
         "frequent one."
     )
     return "\n".join(lines)
-
-
-def panel_of(name: str, one: AnswersStudy) -> AnswersPanel:
-    """Give what `answers_figure` draws of a benchmark."""
-    import numpy as np
-
-    from metabench_py.analysis.study_data import TEST
-    from metabench_py.report.answer_figures import AnswersPanel
-
-    train = one.data.training(TEST)
-    items = one.sizes[-1].items
-    return AnswersPanel(
-        name,
-        one.curve_held_out,
-        [size.n_items for size in one.sizes],
-        {
-            "linear, random items": [size.random.held_out for size in one.sizes],
-            "GAM": [size.gam.held_out for size in one.sizes],
-            "linear, lasso's items": [size.lasso.held_out for size in one.sizes],
-            "predicted answers": [size.score.held_out for size in one.sizes],
-        },
-        np.array([item.majority for item in items]),
-        np.array([item.accuracy for item in items]),
-        100.0 * one.data.answers[train].mean(axis=1),
-        one.share[train],
-    )

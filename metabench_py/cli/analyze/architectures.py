@@ -88,7 +88,10 @@ def architectures_command(
         typer.echo(f"Note: {line}", err=True)
     typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else _text(found, target))
     if plot is not None:
-        _draw(found, plot)
+        from metabench_py.figures.panels import architecture_panels
+        from metabench_py.report.architecture_figures import plot_architectures
+
+        plot_architectures(*architecture_panels(found), plot)
         typer.echo(f"Wrote {plot}", err=True)
 
 
@@ -190,24 +193,3 @@ def _p(value: float) -> str:
     if value != value:
         return "is not determined"
     return "< 0.0001" if value < 1e-4 else f"= {value:.4f}"
-
-
-def _draw(found: Architectures, plot: Path) -> None:
-    import numpy as np
-
-    from metabench_py.report.architecture_figures import ArchitecturePanel, plot_architectures
-
-    residuals = found.residuals
-    kind = np.array([one or "" for one in found.kinds.architecture])
-    panels = [
-        ArchitecturePanel(
-            one.name,
-            residuals.predicted[kind == one.name],
-            residuals.residual[kind == one.name],
-            (one.bias, one.bias_lower, one.bias_upper),
-            (one.rmse, one.rmse_lower, one.rmse_upper),
-        )
-        for one in found.groups
-    ]
-    known = np.isfinite(found.kinds.size)
-    plot_architectures(panels, found.kinds.size[known], residuals.residual[known], plot)

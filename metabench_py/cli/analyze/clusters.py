@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from metabench_py.analysis.clusters import ClusterStudy
     from metabench_py.analysis.study_data import StudyData
     from metabench_py.irt.model import ItemParameters
-    from metabench_py.report.cluster_figures import ClusterPanel
 
 # Those that are finite for every LLM.
 _METHODS = ("MAP", "EAP", "EAPsum")
@@ -121,12 +120,13 @@ def clusters_command(
     if out is not None:
         write_rows(_rows(studies), out)
     if plot is not None:
+        from metabench_py.figures.panels import cluster_panel
         from metabench_py.report.cluster_figures import plot_clusters
 
         pairs = None
         if joint is not None:
             pairs = {one.target: (one.separate, one.joint) for one in joint.recovered}
-        plot_clusters([panel_of(name, one) for name, one in studies.items()], pairs, plot)
+        plot_clusters([cluster_panel(name, one) for name, one in studies.items()], pairs, plot)
         typer.echo(f"Wrote {plot}", err=True)
 
 
@@ -205,28 +205,3 @@ def _rows(studies: dict[str, ClusterStudy]) -> list[dict[str, object]]:
                 }
             )  # fmt: skip
     return rows
-
-
-def panel_of(name: str, one: ClusterStudy) -> ClusterPanel:
-    """Give what `clusters_figure` draws of a benchmark."""
-    import numpy as np
-
-    from metabench_py.report.cluster_figures import ClusterPanel
-
-    validation: dict[str, tuple[list[int], list[float]]] = {}
-    for kind in dict.fromkeys(t.item_type for t in one.trials):
-        best: dict[int, float] = {}
-        for trial in one.trials:
-            if trial.item_type == kind:
-                best[trial.n_clusters] = min(best.get(trial.n_clusters, np.inf), trial.rmse)
-        validation[kind] = (sorted(best), [best[k] for k in sorted(best)])
-    chosen = set(one.items)
-    return ClusterPanel(
-        name,
-        one.parameters.a1,
-        one.parameters.d,
-        one.label,
-        np.array([item in chosen for item in one.parameters.items]),
-        validation,
-        {way.selection: (way.held_out.rmse, way.spread or 0.0) for way in one.judged},
-    )

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from metabench_py.analysis.logistic import LogisticStudy, Method
-    from metabench_py.report.logistic_figures import LogisticPanel
 
 _METHODS: dict[Method, str] = {
     "mode": "logistic, mode",
@@ -124,32 +123,7 @@ def _text(found: dict[str, LogisticStudy]) -> str:
 
 
 def _draw(found: dict[str, LogisticStudy], path: Path) -> None:
+    from metabench_py.figures.panels import logistic_panel
     from metabench_py.report.logistic_figures import plot_logistic
 
-    plot_logistic([panel_of(name, one) for name, one in found.items()], path)
-
-
-def panel_of(name: str, one: LogisticStudy) -> LogisticPanel:
-    """Give what `logistic_figure` draws of a benchmark."""
-    from metabench_py.analysis.study_data import TEST
-    from metabench_py.report.logistic_figures import LogisticPanel
-
-    train = one.data.training(TEST)
-    errors: dict[str, tuple[list[int], list[float]]] = {}
-    for choice, method, label in (
-        ("random", "mode", "logistic, random items"),
-        ("random", "share", "share right, random items"),
-        ("steepest", "irt", "2PL, steepest items"),
-        ("steepest", "mode", "logistic, steepest items"),
-        ("steepest", "share", "share right, steepest items"),
-    ):
-        picked = sorted(
-            (r.n_items, r.rmse)
-            for r in one.recovered
-            if r.choice in (choice, "all") and r.method == method
-        )
-        errors[label] = ([n for n, _ in picked], [rmse for _, rmse in picked])
-    return LogisticPanel(
-        name, one.curves.slope, one.curves.intercept, one.data.score[train],
-        one.held_out[train], errors,
-    )  # fmt: skip
+    plot_logistic([logistic_panel(name, one) for name, one in found.items()], path)

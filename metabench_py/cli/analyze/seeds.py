@@ -58,7 +58,10 @@ def seeds_command(
         _write(found, out)
         typer.echo(f"Wrote {out}", err=True)
     if plot is not None:
-        _draw(found, plot)
+        from metabench_py.figures.panels import seed_points
+        from metabench_py.report.seed_figures import plot_seeds
+
+        plot_seeds(seed_points(found), plot)
         typer.echo(f"Wrote {plot}", err=True)
 
 
@@ -142,23 +145,3 @@ def _write(found: SeedStudy, out: Path) -> None:
             frame.to_csv(temporary, index=False)
         else:
             frame.to_parquet(temporary, index=False)
-
-
-def _draw(found: SeedStudy, plot: Path) -> None:
-    from metabench_py.report.seed_figures import SeedPoint, plot_seeds
-
-    # Selections where there are any: what else there is has the same benchmarks.
-    stages = [one.row.stage for one in found.rows]
-    shown = next(name for name in ("select", "bundle", "fit") if name in stages)
-    plot_seeds(
-        [
-            SeedPoint(
-                one.row.benchmark, one.setting, one.row.rmse, one.row.mae, one.row.spearman,
-                one.row.n_items, one.best,
-            )
-            for one in found.rows
-            if one.row.stage == shown
-            or (shown == "select" and one.row.stage == "bundle" and one.row.benchmark == "grand")
-        ],
-        plot,
-    )  # fmt: skip
