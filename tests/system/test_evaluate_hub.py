@@ -112,6 +112,22 @@ def test_the_published_data_set_is_the_default(hub: Hub, shared_data: Path, tmp_
     assert hub.count("HCAI/metabench") > 0
 
 
+def test_an_adaptive_run_asks_items_of_the_published_data_set(
+    hub: Hub, shared_data: Path, tmp_path: Path
+) -> None:
+    before = hub.count("HCAI/metabench")
+    bundle = item_bundle(tmp_path / "bundle", ids_of(shared_data / "items" / "B"))
+    done = run(
+        hub, tmp_path / "home", "adapt", "run", "org/perfect", "--model", "fake-perfect",
+        "--import", FAKES, "--output", tmp_path / "out", "--bundle", bundle.path,
+        "--benchmark", "winogrande", "--max-items", 8, "--batch", 4, "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    one = json.loads(done.stdout)["benchmarks"]["winogrande"]
+    assert one["n_correct"] == one["n_items"] == 8
+    assert hub.count("HCAI/metabench") > before
+
+
 def test_a_hub_that_lacks_the_data_set(shared_data: Path, tmp_path: Path) -> None:
     bundle = item_bundle(tmp_path / "bundle", ids_of(shared_data / "items" / "B", 1))
     with serve(Hub()) as empty:
