@@ -12,6 +12,7 @@ import numpy as np
 
 from metabench_py.analysis.factors import rank_correlation
 from metabench_py.analysis.group_tests import json_values
+from metabench_py.analysis.split_names import SplitLetters, SplitParts, parts_of
 from metabench_py.calibration.tables import read_table
 from metabench_py.errors import InputError
 from metabench_py.irt.model import Floats
@@ -102,7 +103,7 @@ def load_results(inputs: Sequence[str]) -> tuple[SeedRow, ...]:
         A folder is none of these, is damaged, or two results of the same seed and settings
         differ.
     """
-    letters = _Letters()
+    letters = SplitLetters()
     rows: list[SeedRow] = []
     for text in inputs:
         name, folder = _named(text)
@@ -117,7 +118,7 @@ def _named(text: str) -> tuple[str | None, Path]:
     return None, Path(text)
 
 
-def _of_folder(folder: Path, name: str | None, letters: _Letters) -> Iterator[SeedRow]:
+def _of_folder(folder: Path, name: str | None, letters: SplitLetters) -> Iterator[SeedRow]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder.", path=str(folder))
     if (folder / "manifest.json").is_file():
@@ -147,59 +148,19 @@ def _of_folder(folder: Path, name: str | None, letters: _Letters) -> Iterator[Se
         yield from _bundle(one, name, letters)
 
 
-@dataclass(frozen=True, eq=False)
-class _Parts:
-    """LLMs that a result held out, and its others."""
-
-    test: set[str]
-    rest: set[str]
-
-    def agrees(self, other: _Parts) -> bool:
-        """Whether both may be of one split: no LLM is held out in one and not in the other."""
-        apart = self.test & other.rest or other.test & self.rest
-        return not apart and bool(self.test & other.test or not (self.test or other.test))
-
-
-class _Letters:
-    """Names for splits that nobody named: A, B, ... in the order of appearance."""
-
-    def __init__(self) -> None:
-        self._known: list[_Parts] = []
-
-    def of(self, parts: _Parts) -> str:
-        for number, known in enumerate(self._known):
-            if known.agrees(parts):
-                known.test.update(parts.test)
-                known.rest.update(parts.rest)
-                return _letter(number)
-        self._known.append(parts)
-        return _letter(len(self._known) - 1)
-
-
-def _letter(number: int) -> str:
-    first, last = divmod(number, 26)
-    return (_letter(first - 1) if first else "") + chr(ord("A") + last)
-
-
-def _splits(stages: Sequence[Path]) -> Iterator[tuple[_Parts, str]]:
+def _splits(stages: Sequence[Path]) -> Iterator[tuple[SplitParts, str]]:
     """Give the LLMs of each split of a run, and its seed."""
     for folder in stages:
         settings = _json(folder / "stage.json").get("settings", {})
         if folder.name.startswith("split-") and "seed" in settings:
             yield (
-                _parts(read_table(folder / "split.parquet", ("name", "split")), "split"),
+                parts_of(read_table(folder / "split.parquet", ("name", "split")), "split"),
                 str(settings["seed"]),
             )
 
 
-def _parts(table: DataFrame, column: str) -> _Parts:
-    test = (table[column] == "test").to_numpy()
-    names = table["name"].astype(str).to_numpy()
-    return _Parts(set(names[test]), set(names[~test]))
-
-
 def _stage(
-    folder: Path, name: str | None, letters: _Letters, splits: Sequence[tuple[_Parts, str]]
+    folder: Path, name: str | None, letters: SplitLetters, splits: Sequence[tuple[SplitParts, str]]
 ) -> Iterator[SeedRow]:
     found = _json(folder / "summary.json")
     known, options = found.get("benchmarks"), found.get("options")
@@ -208,7 +169,7 @@ def _stage(
     llms = read_table(folder / "llms.parquet", ("benchmark", "name", "set", "score", "predicted"))
     options = dict(options)
     seed = options.pop("seed", None)
-    parts = _parts(llms, "set")
+    parts = parts_of(llms, "set")
     split = (
         name
         or next((seed for known_parts, seed in splits if known_parts.agrees(parts)), None)
@@ -280,7 +241,7 @@ def _models(
             )
 
 
-def _bundle(folder: Path, name: str | None, letters: _Letters) -> Iterator[SeedRow]:
+def _bundle(folder: Path, name: str | None, letters: SplitLetters) -> Iterator[SeedRow]:
     from metabench_py.bundle import load_bundle
 
     bundle = load_bundle(folder)
@@ -290,7 +251,7 @@ def _bundle(folder: Path, name: str | None, letters: _Letters) -> Iterator[SeedR
     split = name or run.get("split", {}).get("seed")
     if split is None:
         # All its LLMs judge it, so that what stands for them is the hash of its inputs.
-        split = letters.of(_Parts({str(told.get("inputs_sha256", bundle.sha256))}, set()))
+        split = letters.of(SplitParts({str(told.get("inputs_sha256", bundle.sha256))}, set()))
     sizes = {b: len(model.parameters.items) for b, model in bundle.benchmarks.items()}
     for target, table in bundle.errors.items():
         n = sum(sizes.values()) if target == "grand" else sizes[target]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metabench_py.analysis.synergy import SynergyOptions, simulate, synergy_data
+from metabench_py.analysis.synergy_simulation import SynergyOptions, simulate, synergy_data
 from metabench_py.gam.mgcv import fit_gam
 
 pytestmark = pytest.mark.usefixtures("needs_r")

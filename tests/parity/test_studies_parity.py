@@ -12,7 +12,7 @@ import pytest
 from metabench_py.analysis.architectures import analyze_architectures
 from metabench_py.analysis.residual_table import load_kinds, load_residuals
 from metabench_py.analysis.seed_results import load_results
-from metabench_py.analysis.synergy import SynergyData, estimate_abilities, synergy_errors
+from metabench_py.analysis.synergy_simulation import SynergyData, estimate_abilities, synergy_errors
 from tests.helpers.golden_pipeline import NAMES
 from tests.helpers.r_statistics import statistics
 

@@ -9,13 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from metabench_py.analysis import synergy
-from metabench_py.analysis.synergy import (
-    Synergy,
+from metabench_py.analysis import synergy, synergy_simulation
+from metabench_py.analysis.synergy import Synergy, analyze_synergy
+from metabench_py.analysis.synergy_simulation import (
     SynergyData,
     SynergyOptions,
     SynergyRun,
-    analyze_synergy,
     simulate,
     synergy_data,
 )
@@ -146,8 +145,8 @@ def test_a_failed_simulation_is_told_and_left_out(monkeypatch: pytest.MonkeyPatc
             raise ConvergenceError("no fit")
         return real(options, *setting)  # type: ignore[arg-type]
 
-    real, everywhere = synergy.synergy_data, False
-    monkeypatch.setattr(synergy, "synergy_data", fail)
+    real, everywhere = synergy_data, False
+    monkeypatch.setattr(synergy_simulation, "synergy_data", fail)
     options = replace(SMALL, correlations=(0.0,))
     found = analyze_synergy(options)
     assert found.runs[0].message == "no fit"

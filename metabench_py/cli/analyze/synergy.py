@@ -62,7 +62,8 @@ def synergy_command(
         raise InputError(f"--out {out}: end its name in .csv or .parquet.", path=str(out))
     if seeds < 1:
         raise InputError(f"--seeds {seeds}: simulate 1 time or more.")
-    from metabench_py.analysis.synergy import GRID, SynergyOptions, analyze_synergy
+    from metabench_py.analysis.synergy import analyze_synergy
+    from metabench_py.analysis.synergy_simulation import GRID, SynergyOptions
     from metabench_py.cli.progress import Bar
     from metabench_py.compute import open_executor
 
