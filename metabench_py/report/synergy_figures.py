@@ -48,30 +48,18 @@ def synergy_figure(
     matplotlib.figure.Figure
     """
     rho, alpha = np.asarray(correlations, float), np.asarray(dependences, float)
-    figure = new_figure(10.0, 4.4)
-    left, right = figure.subplots(1, 2)
-    far = max(float(np.nanmax(np.abs(gains))), 1e-6)
-    # Violet where joint is better, orange where it is worse.
-    picture = left.imshow(
-        gains, origin="lower", cmap=DIVERGING, vmin=-far, vmax=far, aspect="auto",
-        extent=(-0.5, len(rho) - 0.5, -0.5, len(alpha) - 0.5),
-    )  # fmt: skip
-    left.set_xticks(range(len(rho)), [f"{value:g}" for value in rho])
-    left.set_yticks(range(len(alpha)), [f"{value:g}" for value in alpha])
-    quiet(
-        left, "Gain of a joint reconstruction", "Correlation of abilities",
-        "Dependence on other abilities",
-    )  # fmt: skip
-    bare(left)
-    bar = figure.colorbar(picture, ax=left, shrink=0.85)
-    bar.set_label("RMSE separate less joint, points", color=MUTED, fontsize=8)
-    bar.ax.tick_params(labelsize=8, length=0, colors=INK)
-    bar.outline.set_visible(False)
+    several = len(alpha) > 1
+    figure = new_figure(10.0 if several else 5.4, 4.4)
+    panels = figure.subplots(1, 1 + several, squeeze=False)[0]
+    if several:
+        _draw_grid(figure, panels[0], rho, alpha, gains)
+    right = panels[-1]
     right.axhline(0.0, color=LINE, linewidth=1)
     right.fill_between(rho, lower, upper, color=COLOURS[0], alpha=0.18, linewidth=0)
-    right.plot(rho, mean, "o-", color=COLOURS[0], markersize=4, label="mean of all dependences")
-    best = int(np.nanargmax(np.nanmean(gains, axis=1)))
-    if len(alpha) > 1:
+    label = "mean of all dependences" if several else f"dependence {alpha[0]:g}"
+    right.plot(rho, mean, "o-", color=COLOURS[0], markersize=4, label=label)
+    if several:
+        best = int(np.nanargmax(np.nanmean(gains, axis=1)))
         right.plot(
             rho, gains[best], "o--", color=COLOURS[1], markersize=3,
             label=f"dependence {alpha[best]:g}, where it is largest",
@@ -82,6 +70,26 @@ def synergy_figure(
         "RMSE separate less joint, points", grid="y",
     )  # fmt: skip
     return figure
+
+
+def _draw_grid(figure: Any, axes: Any, rho: Floats, alpha: Floats, gains: Floats) -> None:
+    far = max(float(np.nanmax(np.abs(gains))), 1e-6)
+    # Violet where joint is better, orange where it is worse.
+    picture = axes.imshow(
+        gains, origin="lower", cmap=DIVERGING, vmin=-far, vmax=far, aspect="auto",
+        extent=(-0.5, len(rho) - 0.5, -0.5, len(alpha) - 0.5),
+    )  # fmt: skip
+    axes.set_xticks(range(len(rho)), [f"{value:g}" for value in rho])
+    axes.set_yticks(range(len(alpha)), [f"{value:g}" for value in alpha])
+    quiet(
+        axes, "Gain of a joint reconstruction", "Correlation of abilities",
+        "Dependence on other abilities",
+    )  # fmt: skip
+    bare(axes)
+    bar = figure.colorbar(picture, ax=axes, shrink=0.85)
+    bar.set_label("RMSE separate less joint, points", color=MUTED, fontsize=8)
+    bar.ax.tick_params(labelsize=8, length=0, colors=INK)
+    bar.outline.set_visible(False)
 
 
 def plot_synergy(

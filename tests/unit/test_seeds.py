@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,20 @@ def test_the_embedded_bundle() -> None:
     assert grand.judged == "cross-validated"
     assert grand.rmse == pytest.approx(0.706, abs=1e-3)
     assert grand.spearman > 0.99
+
+
+def test_bundles_in_a_work_folder(tmp_path: Path) -> None:
+    from metabench_py.bundle import resolve_bundle
+
+    stage = tmp_path / "bundle-abc"
+    shutil.copytree(resolve_bundle(None), stage / "bundle")
+    (stage / "stage.json").write_text("{}")
+    (selected(tmp_path / "select-abc") / "stage.json").write_text("{}")
+    rows = load_results([str(tmp_path)])
+    assert [one.stage for one in rows] == ["select"] + ["bundle"] * 7
+    found = analyze_seeds(rows)
+    assert [one.row.stage for one in found.rows] == ["select"] + ["bundle"] * 7
+    assert sum(one.best for one in found.rows) == 1
 
 
 def test_unusable_folders(tmp_path: Path) -> None:

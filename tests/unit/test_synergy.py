@@ -134,6 +134,13 @@ def test_fewer_seen_items_make_larger_errors() -> None:
     assert few.separate_test > 1.5 * whole.separate_test
 
 
+def test_where_few_items_are_seen_a_like_ability_helps() -> None:
+    options = replace(SMALL, n_items=60, seen=8, n_llms=300)
+    like, other = (simulate(options, rho, 0.0, 1) for rho in (1.0, 0.0))
+    assert like.gain > 0.1 * like.separate_test
+    assert like.gain > other.gain + 0.5
+
+
 def test_three_tests() -> None:
     data = synergy_data(replace(SMALL, n_tests=3), 0.5, 0.5, 1)
     assert list(data.theta) == ["theta.1", "theta.2", "theta.3"]
