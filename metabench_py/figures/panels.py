@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from metabench_py.benchmarks import TARGETS, Target
 from metabench_py.report.adaptive_figures import AdaptivePanel
 from metabench_py.report.answer_figures import AnswersPanel
 from metabench_py.report.architecture_figures import ArchitecturePanel
 from metabench_py.report.cluster_figures import ClusterPanel
+from metabench_py.report.curve_figures import Line
 from metabench_py.report.logistic_figures import LogisticPanel
 from metabench_py.report.seed_figures import SeedPoint
 
@@ -150,6 +152,39 @@ def adaptive_panel(data: CatData, study: Study, compared: StaticComparison) -> A
         },
         everything=_errors([compared.everything.rmse])[0],
     )
+
+
+_ORDERS = {
+    "greedy": "greedy (held-out error)",
+    "ridge": "largest ridge weights",
+    "information": "information filtering",
+    "random": "random",
+}
+
+
+def curve_lines(curve: Mapping[str, Any]) -> tuple[dict[str, dict[Target, Line]], str]:
+    """Give what `curve_figure` draws of an item-budget curve: lines by order, and a title.
+
+    Parameters
+    ----------
+    curve
+        As `ItemCurve.to_dict` gives it.
+    """
+    lines: dict[str, dict[Target, Line]] = {}
+    for order in curve["options"]["orders"]:
+        points = [point for point in curve["points"] if point["order"] == order]
+        lines[_ORDERS[order]] = {
+            target: Line(
+                [point["n_items"] for point in points],
+                *(
+                    [point["errors"][target][name] for point in points]
+                    for name in ("rmse", "lower", "upper")
+                ),
+            )
+            for target in TARGETS
+        }
+    folds = curve["options"]["folds"]
+    return lines, f"Items kept by, with 90 % bands\n({curve['n_llms']:,} LLMs, {folds} folds)"
 
 
 def _errors(values: Sequence[float | None]) -> list[float]:

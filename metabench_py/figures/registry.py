@@ -105,6 +105,7 @@ _ALL = (
         "clusters", "items drawn from clusters", item_studies.clusters,
         ("responses", "scores"),
     ),
+    FigureSpec("item-budget", "errors by the number of items kept", studies.budget, ("curve",)),
     FigureSpec("versions", "version A against version B", studies.versions, ("versions",)),
     FigureSpec("seeds", "calibrations over seeds", studies.seeds, ("seeds",)),
     FigureSpec("synergy", "gain of a joint reconstruction", studies.synergy, ("synergy",)),

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from metabench_py.reconstruction.result import Reconstruction
 
 Need = Literal[
-    "features", "scores", "responses", "items", "leaderboard", "seeds", "synergy", "versions",
+    "features", "scores", "responses", "items", "leaderboard", "curve", "seeds", "synergy",
+    "versions",
 ]  # fmt: skip
 NEEDS: tuple[Need, ...] = get_args(Need)
 # ``VERSION`` is that of the bundle.
@@ -37,6 +38,7 @@ _OF_DATA: dict[Need, tuple[str, ...]] = {
     "leaderboard": ("open-llm-leaderboard.csv",),
 }
 _OF_RESULTS: dict[Need, tuple[tuple[str, ...], str]] = {
+    "curve": (("curve.json",), "what `calibrate curve --json` printed"),
     "seeds": (("seeds",), "a folder of folders that `calibrate select` wrote"),
     "synergy": (("synergy.json",), "what `analyze synergy --json` printed"),
     "versions": (

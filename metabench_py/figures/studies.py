@@ -9,7 +9,12 @@ import numpy as np
 
 from metabench_py.benchmarks import BENCHMARKS, Target
 from metabench_py.errors import InputError
-from metabench_py.figures.panels import adaptive_panel, architecture_panels, seed_points
+from metabench_py.figures.panels import (
+    adaptive_panel,
+    architecture_panels,
+    curve_lines,
+    seed_points,
+)
 
 if TYPE_CHECKING:
     from metabench_py.calibration.stage_data import BenchmarkData
@@ -167,6 +172,20 @@ def seeds(sources: Sources) -> Any:
     folder = sources.file("seeds")
     found = analyze_seeds(load_results([str(p) for p in sorted(folder.iterdir()) if p.is_dir()]))
     return seed_figure(seed_points(found))
+
+
+def budget(sources: Sources) -> Any:
+    """Errors by the number of items kept, from what ``calibrate curve`` measured."""
+    from metabench_py.report.curve_figures import curve_figure
+
+    try:
+        lines, title = curve_lines(sources.result("curve"))
+    except (KeyError, TypeError) as error:
+        path = sources.file("curve")
+        raise InputError(
+            f"{path} is not what `calibrate curve --json` prints ({error!r}).", path=str(path)
+        ) from error
+    return curve_figure(lines, title)
 
 
 def synergy(sources: Sources) -> Any:

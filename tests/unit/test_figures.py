@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from metabench_py.analysis.synergy import SynergyOptions, analyze_synergy
-from metabench_py.benchmarks import TARGETS
+from metabench_py.benchmarks import BENCHMARKS, TARGETS
 from metabench_py.bundle import default_bundle_path, load_bundle
+from metabench_py.calibration.curve import CurveOptions, CurvePoint, Estimate, ItemCurve
+from metabench_py.calibration.item_orders import ITEM_ORDERS
 from metabench_py.errors import InputError
 from metabench_py.figures.draw import kinds_of, write_figure
 from metabench_py.figures.registry import FIGURES, choose
@@ -21,8 +23,8 @@ from tests.helpers.figure_data import N_TEST, write_figure_data
 
 BUNDLE = load_bundle(default_bundle_path())
 WITHOUT_DATA = sorted(name for name, spec in FIGURES.items() if not spec.needs)
-# Real calibrations make them; the figure's own values are tested with `analyze seeds`.
-LONG = {"seeds"}
+# Each takes long; their values and figures are tested with `analyze`.
+LONG = {"seeds", "logistic", "answers", "clusters"}
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +36,25 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Sources:
         n_tests=2,
     )  # fmt: skip
     (results / "synergy.json").write_text(json.dumps(analyze_synergy(options).to_dict()))
+    (results / "curve.json").write_text(json.dumps(_curve().to_dict()))
     plain = Sources(BUNDLE).example[0].to_dict()
     random = np.random.default_rng(1)
     for version in "AB":
         many = [_moved(plain, f"model-{i}", random) for i in range(12)]
         (results / f"version-{version}.json").write_text(json.dumps(many))
     return Sources(BUNDLE, data, results, Effort(llms=60, subsets=10))
+
+
+def _curve() -> ItemCurve:
+    points = tuple(
+        CurvePoint(
+            order, n, {t: Estimate(30 / n, 25 / n, 36 / n, "bootstrap") for t in TARGETS},
+            dict.fromkeys(BENCHMARKS, n / 6),
+        )
+        for order in ITEM_ORDERS
+        for n in (12, 50, 751)
+    )  # fmt: skip
+    return ItemCurve(CurveOptions(orders=ITEM_ORDERS), 200, 40, 751, {}, points)
 
 
 def _moved(result: dict[str, Any], name: str, random: np.random.Generator) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from metabench_py.benchmarks import BENCHMARKS, TARGETS, TITLES
+from metabench_py.benchmarks import BENCHMARKS, TITLES
 from metabench_py.cli.calibrate.places import Workers
 from metabench_py.cli.options import Json, one_of
 from metabench_py.cli.progress import Bar, table
@@ -23,13 +23,6 @@ if TYPE_CHECKING:
 
     from metabench_py.calibration.curve import ItemCurve
     from metabench_py.calibration.inputs import CalibrationInputs
-
-_TITLES = {
-    "greedy": "greedy (held-out error)",
-    "ridge": "largest ridge weights",
-    "information": "information filtering",
-    "random": "random",
-}
 
 
 def curve_command(
@@ -132,7 +125,10 @@ def curve_command(
         _write(found, out)
         typer.echo(f"Wrote {out}", err=True)
     if plot is not None:
-        _draw(found, plot)
+        from metabench_py.figures.panels import curve_lines
+        from metabench_py.report.curve_figures import plot_curves
+
+        plot_curves(*curve_lines(found.to_dict()), plot)
         typer.echo(f"Wrote {plot}", err=True)
 
 
@@ -273,25 +269,3 @@ def _write(found: ItemCurve, out: Path) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_text(out, stream.getvalue())
-
-
-def _draw(found: ItemCurve, path: Path) -> None:
-    from metabench_py.report.curve_figures import Line, plot_curves
-
-    lines = {}
-    for order in found.options.orders:
-        points = [point for point in found.points if point.order == order]
-        lines[_TITLES[order]] = {
-            t: Line(
-                [p.n_items for p in points],
-                [p.errors[t].rmse for p in points],
-                [p.errors[t].lower for p in points],
-                [p.errors[t].upper for p in points],
-            )
-            for t in TARGETS
-        }
-    plot_curves(
-        lines,
-        f"Items kept by, with 90 % bands\n({found.n_llms} LLMs, {found.options.folds} folds)",
-        path,
-    )
