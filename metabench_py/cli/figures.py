@@ -72,9 +72,8 @@ def figures_command(
         written: list[dict[str, Any]] = []
         for number, spec in enumerate(chosen, start=1):
             if spec.name in lacks:
-                typer.echo(
-                    f"Skipped {spec.name}: needs {'; and '.join(lacks[spec.name])}", err=True
-                )
+                needs = "; and ".join(lacks[spec.name])
+                typer.echo(f"Skipped {spec.name}: it needs {needs}.", err=True)
                 continue
             begun = time.monotonic()
             paths = [str(path) for path in write_figure(spec, sources, out, kinds)]

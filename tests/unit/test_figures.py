@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from metabench_py.analysis.synergy import SynergyOptions, analyze_synergy
+from metabench_py.analysis.synergy import analyze_synergy
+from metabench_py.analysis.synergy_simulation import SynergyOptions
 from metabench_py.benchmarks import BENCHMARKS, TARGETS
 from metabench_py.bundle import default_bundle_path, load_bundle
 from metabench_py.calibration.curve import CurveOptions, CurvePoint, Estimate, ItemCurve
