@@ -11,7 +11,14 @@ import numpy as np
 
 from metabench_py.benchmarks import TITLES
 from metabench_py.irt.model import Floats
-from metabench_py.report.canvas import COLOURS, LINE, new_figure, quiet, save_figure
+from metabench_py.report.canvas import (
+    COLOURS,
+    LINE,
+    new_figure,
+    quiet,
+    save_figure,
+    styled,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +49,7 @@ class AnswersPanel:
     predicted: Floats
 
 
+@styled
 def answers_figure(panels: Sequence[AnswersPanel]) -> Any:
     """Draw a row of three panels a benchmark.
 

@@ -45,6 +45,7 @@ class ArchitecturePanel:
 
 
 @styled
+@styled
 def architecture_figure(panels: Sequence[ArchitecturePanel], size: Floats, residual: Floats) -> Any:
     """Draw residuals against predictions by architecture, bias and RMSE, and the course with size.
 
@@ -75,8 +76,8 @@ def architecture_figure(panels: Sequence[ArchitecturePanel], size: Floats, resid
         first = number % columns == 0
         quiet(
             axes, f"{_short(panel.name)} ({len(panel.residual)})",
-            "Reconstructed score" if last else "",
-            "Reconstructed less true" if first else "", grid="y",
+            "Reconstructed score, points" if last else "",
+            "Reconstructed less true, points" if first else "", grid="y",
         )  # fmt: skip
         axes.title.set_fontsize(8)
         axes.tick_params(labelbottom=last)
@@ -121,7 +122,11 @@ def _draw_errors(
         one.xaxis.set_major_formatter("{x:g}")
         one.tick_params(axis="x", which="minor", length=0)
         quiet(
-            one, "Over size", "Parameters, thousand millions", "Reconstructed less true", grid="y"
+            one,
+            "Over size",
+            "Parameters, thousand millions",
+            "Reconstructed less true, points",
+            grid="y",
         )
 
 

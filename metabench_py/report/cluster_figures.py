@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from metabench_py.benchmarks import TITLES
 from metabench_py.irt.model import Floats
-from metabench_py.report.canvas import COLOURS, INK, MUTED, new_figure, quiet, save_figure
+from metabench_py.report.canvas import (
+    COLOURS,
+    INK,
+    MUTED,
+    new_figure,
+    quiet,
+    save_figure,
+    styled,
+)
 
 _COLUMNS = 3
 
@@ -44,6 +52,7 @@ class ClusterPanel:
     held_out: Mapping[str, tuple[float, float]]
 
 
+@styled
 def clusters_figure(
     panels: Sequence[ClusterPanel], joint: Mapping[str, tuple[float, float]] | None = None
 ) -> Any:

@@ -11,7 +11,18 @@ import numpy as np
 
 from metabench_py.benchmarks import TITLES
 from metabench_py.irt.model import Floats
-from metabench_py.report.canvas import COLOURS, INK, LINE, MUTED, new_figure, quiet, save_figure
+from metabench_py.report.agreement import told
+from metabench_py.report.canvas import (
+    COLOURS,
+    INK,
+    LINE,
+    MUTED,
+    new_figure,
+    note,
+    quiet,
+    save_figure,
+    styled,
+)
 
 _MOST_CURVES = 150
 _SCORES = np.linspace(0.0, 100.0, 201)
@@ -39,6 +50,7 @@ class LogisticPanel:
     errors: Mapping[str, tuple[Sequence[int], Sequence[float]]]
 
 
+@styled
 def logistic_figure(panels: Sequence[LogisticPanel]) -> Any:
     """Draw a row of three panels a benchmark.
 
@@ -56,7 +68,7 @@ def logistic_figure(panels: Sequence[LogisticPanel]) -> Any:
     for (curves, scatter, errors), panel in zip(grid, panels, strict=True):
         title = TITLES.get(panel.benchmark, panel.benchmark)
         _curves(curves, panel)
-        quiet(curves, f"{title}: items", "Score", "P(right)", grid="y")
+        quiet(curves, f"{title}: items", "Score, points", "P(right)", grid="y")
         low = float(min(panel.score.min(), panel.predicted.min()))
         high = float(max(panel.score.max(), panel.predicted.max()))
         scatter.plot([low, high], [low, high], color=LINE, linewidth=1)
@@ -64,8 +76,8 @@ def logistic_figure(panels: Sequence[LogisticPanel]) -> Any:
             panel.score, panel.predicted, ".", color=COLOURS[0], markersize=3, alpha=0.35,
             rasterized=True,
         )  # fmt: skip
-        rmse = float(np.sqrt(np.mean((panel.predicted - panel.score) ** 2)))
-        quiet(scatter, f"All items: RMSE {rmse:.2f}", "Score of held-out LLMs", "Posterior mode")
+        note(scatter, told(panel.score, panel.predicted))
+        quiet(scatter, "All items", "Score of held-out LLMs, points", "Posterior mode, points")
         for number, (name, (sizes, values)) in enumerate(panel.errors.items()):
             errors.plot(
                 sizes, values, "o-" if number < 3 else "o--", color=COLOURS[number % len(COLOURS)],

@@ -22,8 +22,8 @@ from metabench_py.report.canvas import (
 )
 
 _COLUMNS = 3
-# Share of a size's subsets with the largest errors that may be left off, and counted.
-_OFF = 0.02
+# Errors of subsets this much above what all but a share of a size's have are left off, and counted.
+_OFF, _ROOM = 0.05, 1.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ def violin_figure(drawn: Sequence[SubsetPanel], what: str) -> Any:
         places = np.arange(len(sizes), dtype=float)
         every = [panel.errors[n][np.isfinite(panel.errors[n])] for n in sizes]
         # A spline that is extrapolated far can err by 100 points; it would hide all others.
-        far = max(float(np.quantile(v, 1.0 - _OFF)) for v in every)
+        far = _ROOM * max(float(np.quantile(v, 1.0 - _OFF)) for v in every)
         values = [v[v <= far] for v in every]
         beyond = sum(len(v) for v in every) - sum(len(v) for v in values)
         parts = axes.violinplot(values, places, widths=0.8, showextrema=False, points=200)
@@ -78,7 +78,7 @@ def violin_figure(drawn: Sequence[SubsetPanel], what: str) -> Any:
         axes.axhline(panel.all_items, color=MUTED, linewidth=1.0, linestyle="--")
         axes.set_xticks(places, [str(n) for n in sizes])
         axes.set_xlim(-0.6, len(sizes) - 0.4)
-        axes.set_ylim(0.0, 1.15 * far)
+        axes.set_ylim(0.0, 1.15 * max(float(v.max()) for v in values))
         title = TITLES.get(panel.benchmark, panel.benchmark)
         quiet(axes, title, "Random items", "RMSE, points", grid="y")
         told = f"{len(every[0]):,} subsets a size"
