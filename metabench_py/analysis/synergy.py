@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from metabench_py.analysis.group_tests import json_values
 from metabench_py.analysis.synergy_simulation import SynergyOptions, SynergyRun, simulate
 from metabench_py.compute import Task, run_tasks
 from metabench_py.errors import ConvergenceError
@@ -51,7 +52,7 @@ class SynergyCell:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values; NaN becomes null."""
-        return {name: _json(value) for name, value in asdict(self).items()}
+        return json_values(asdict(self))
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +82,11 @@ class Synergy:
             ]
         )
 
+    @property
+    def n_beyond(self) -> int:
+        """Simulations in which a test LLM's ability is beyond those of the training LLMs."""
+        return sum(run.n_beyond > 0 for run in self.runs)
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
         from metabench_py import __version__
@@ -90,10 +96,9 @@ class Synergy:
             "options": asdict(self.options),
             "cells": [cell.to_dict() for cell in self.cells],
             "by_correlation": [cell.to_dict() for cell in self.by_correlation],
-            "runs": [
-                {name: _json(value) for name, value in asdict(run).items()} for run in self.runs
-            ],
+            "runs": [json_values(asdict(run)) for run in self.runs],
             "n_failed": sum(bool(run.message) for run in self.runs),
+            "n_beyond": self.n_beyond,
             "software": {"metabench-py": __version__, "numpy": np.__version__},
         }
 
@@ -180,7 +185,3 @@ def _cell(
         correlation, dependence, gain, gain - half, gain + half,
         gain / separate if separate else math.nan, separate, joint, n,
     )  # fmt: skip
-
-
-def _json(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -4,6 +4,8 @@ LLMs have one ability a test, all correlated alike. The items of the first test 
 other abilities, the more so the larger the *dependence*; each other test asks for its own alone.
 The first test's score is reconstructed by a GAM of its own ability (separate) and by one of all
 abilities (joint). Design: ``analysis/synergy.R`` of the original, where two tests are simulated.
+There the splines go straight on beyond the training LLMs' abilities; one test LLM there can be
+wrong by 100 points and outweigh all others, so that here the splines are flat there.
 """
 
 from __future__ import annotations
@@ -68,7 +70,7 @@ class SynergyOptions:
             if len(set(values)) < len(values):
                 raise InputError(f"A {what} is given twice: {_told(values)}.")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
-            raise InputError(f"Seeds must be different numbers from 0: {_told(self.seeds)}.")
+            raise InputError(f"Give seeds of 0 or more, each once, not {_told(self.seeds)}.")
         if self.n_tests < 2:
             raise InputError(f"{self.n_tests} test has nothing to join; take 2 or more.")
         if self.n_items < 5 or not 5 <= self.n_seen <= self.n_items:
@@ -102,6 +104,8 @@ class SynergyRun:
         Of the GAM of the test's own ability.
     joint_train, joint_test
         Of the GAM of all abilities.
+    n_beyond
+        Test LLMs with an ability beyond those of the training LLMs.
     message
         Why there are no errors (NaN); empty: there are.
     """
@@ -113,6 +117,7 @@ class SynergyRun:
     separate_test: float
     joint_train: float
     joint_test: float
+    n_beyond: int = 0
     message: str = ""
 
     @property
@@ -139,6 +144,19 @@ class SynergyData:
     score: Floats
     test: NDArray[np.bool_]
 
+    def within(self) -> dict[str, Floats]:
+        """Abilities, those beyond the training LLMs' put to the nearest of theirs."""
+        return {
+            name: np.clip(theta, theta[~self.test].min(), theta[~self.test].max())
+            for name, theta in self.theta.items()
+        }
+
+    @property
+    def n_beyond(self) -> int:
+        """LLMs with an ability beyond those of the training LLMs."""
+        within = self.within()
+        return int(np.any([within[name] != self.theta[name] for name in within], axis=0).sum())
+
 
 def simulate(
     options: SynergyOptions, correlation: float, dependence: float, seed: int
@@ -149,8 +167,8 @@ def simulate(
         errors = synergy_errors(data)
     except ConvergenceError as error:
         none = math.nan
-        return SynergyRun(correlation, dependence, seed, none, none, none, none, str(error))
-    return SynergyRun(correlation, dependence, seed, *errors)
+        return SynergyRun(correlation, dependence, seed, none, none, none, none, message=str(error))
+    return SynergyRun(correlation, dependence, seed, *errors, n_beyond=data.n_beyond)
 
 
 def synergy_data(
@@ -218,6 +236,9 @@ def estimate_abilities(
 def synergy_errors(data: SynergyData) -> tuple[float, float, float, float]:
     """Fit both GAMs on the training LLMs: RMSE separate (train, test) and joint (train, test).
 
+    Predictions are at `SynergyData.within`: what few LLMs stand at a spline's end say nothing of
+    its slope beyond.
+
     Raises
     ------
     ConvergenceError
@@ -226,10 +247,11 @@ def synergy_errors(data: SynergyData) -> tuple[float, float, float, float]:
     from metabench_py.gam.adaptive import fit_adaptive
     from metabench_py.gam.additive import fit_additive
 
-    train, test, own = ~data.test, data.test, data.theta["theta.1"]
+    train, test, theta = ~data.test, data.test, data.within()
+    own = theta["theta.1"]
     separate = fit_adaptive(own[train], data.score[train]).predict(own)
-    learned = {name: theta[train] for name, theta in data.theta.items()}
-    joint = fit_additive(learned, data.score[train]).gam.predict(data.theta)
+    learned = {name: values[train] for name, values in theta.items()}
+    joint = fit_additive(learned, data.score[train]).gam.predict(theta)
 
     def rmse(predicted: Floats, mask: NDArray[np.bool_]) -> float:
         return float(np.sqrt(np.mean((predicted[mask] - data.score[mask]) ** 2)))

@@ -21,7 +21,7 @@ def test_errors_are_those_of_mgcv(correlation: float, dependence: float) -> None
         (("theta.1",), (ours.separate_train, ours.separate_test)),
         (("theta.1", "theta.2"), (ours.joint_train, ours.joint_test)),
     ):
-        columns = {name: data.theta[name] for name in names}
+        columns = {name: data.within()[name] for name in names}
         gam, _ = fit_gam(
             {name: column[train] for name, column in columns.items()}, data.score[train], "score",
             predictors=names,

@@ -53,10 +53,22 @@ def test_json_is_the_same_by_two_workers(tmp_path: Path) -> None:
     assert all(few["separate"] > all_["separate"] for few, all_ in worse)
 
 
+def test_llms_beyond_the_others_are_told() -> None:
+    result = run("--correlation", 0, "--dependence", 0, "--seed", 3, "--seeds", 2, "--seen", 20,
+                 "--workers", 1)  # fmt: skip
+    line = result.stdout.splitlines()[-1]
+    assert line.startswith("In 1 of 2 simulations a test LLM's ability is beyond those of")
+    gain, lower, upper = (float(result.stdout.splitlines()[3].split()[i]) for i in (3, 4, 6))
+    assert lower < gain < upper
+    # One simulation of an outlier alone would make it -5.7.
+    assert abs(gain) < 0.3
+
+
 def test_bad_arguments(tmp_path: Path) -> None:
     for arguments in (
         ("--correlation", 2),
         ("--seeds", 0),
+        ("--seed", -1),
         ("--llms", 20),
         ("--plot", tmp_path / "p.docx"),
         ("--out", tmp_path / "p.xlsx"),

@@ -20,6 +20,7 @@ from metabench_py.analysis.synergy_simulation import (
 )
 from metabench_py.compute import LocalPool
 from metabench_py.errors import ConvergenceError, InputError
+from metabench_py.gam.additive import fit_additive
 
 SMALL = SynergyOptions(
     correlations=(0.0, 1.0), dependences=(0.4,), seeds=(1, 2), n_llms=160, n_items=20
@@ -30,7 +31,8 @@ def made_up(
     options: SynergyOptions, correlation: float, dependence: float, seed: int
 ) -> SynergyRun:
     gain = (1 - correlation) * (0.5 + dependence) + 0.1 * seed
-    return SynergyRun(correlation, dependence, seed, 2.0, 3.0, 2.0, 3.0 - gain)
+    beyond = int(correlation == 1.0)
+    return SynergyRun(correlation, dependence, seed, 2.0, 3.0, 2.0, 3.0 - gain, beyond)
 
 
 @pytest.fixture
@@ -69,6 +71,7 @@ def test_json(found: Synergy) -> None:
     value = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert len(value["runs"]) == 8
     assert value["n_failed"] == 0
+    assert value["n_beyond"] == 4
     single = analyze_synergy(replace(SMALL, seeds=(1,)))
     assert single.to_dict()["cells"][0]["lower"] is None
 
@@ -141,6 +144,33 @@ def test_where_few_items_are_seen_a_like_ability_helps() -> None:
     assert like.gain > other.gain + 0.5
 
 
+def test_one_llm_beyond_the_others_does_not_outweigh_them() -> None:
+    """Straight on, the joint GAM gives it 148 points; it has 23."""
+    options = SynergyOptions(seen=20)
+    data = synergy_data(options, 0.0, 0.0, 4)
+    theta, train = data.theta, ~data.test
+    beyond = theta["theta.2"] > theta["theta.2"][train].max()
+    assert beyond.sum() == data.n_beyond == 1
+    learned = {name: values[train] for name, values in theta.items()}
+    straight = fit_additive(learned, data.score[train]).gam.predict(theta)
+    assert straight[beyond][0] - data.score[beyond][0] > 100
+    run = simulate(options, 0.0, 0.0, 4)
+    assert run.n_beyond == 1
+    # The other test tells nothing here.
+    assert abs(run.gain) < 0.05 * run.separate_test
+
+
+def test_abilities_within_those_of_the_training_llms() -> None:
+    theta = np.array([-2.0, -1.0, 0.0, 1.0, 3.0])
+    test = np.array([True, False, False, False, True])
+    data = SynergyData({"theta.1": theta, "theta.2": theta[::-1]}, theta, test)
+    assert data.within()["theta.1"].tolist() == [-1.0, -1.0, 0.0, 1.0, 1.0]
+    assert data.n_beyond == 2
+    inside = SynergyData({"theta.1": theta}, theta, np.array([False, True, True, True, False]))
+    assert inside.n_beyond == 0
+    np.testing.assert_array_equal(inside.within()["theta.1"], theta)
+
+
 def test_three_tests() -> None:
     data = synergy_data(replace(SMALL, n_tests=3), 0.5, 0.5, 1)
     assert list(data.theta) == ["theta.1", "theta.2", "theta.3"]
@@ -171,7 +201,9 @@ def test_refuses() -> None:
         ("correlation must be between 0 and 1: 1.5", {"correlations": (1.5,)}),
         ("dependence must be between", {"dependences": ()}),
         ("is given twice: 0.1, 0.1", {"dependences": (0.1, 0.1)}),
-        ("Seeds must be different", {"seeds": (1, 1)}),
+        ("seeds of 0 or more, each once, not 1, 1", {"seeds": (1, 1)}),
+        ("seeds of 0 or more, each once, not -1", {"seeds": (-1,)}),
+        ("seeds of 0 or more, each once, not none", {"seeds": ()}),
         ("1 test has nothing to join", {"n_tests": 1}),
         ("Abilities from 30 of 20 items", {"seen": 30}),
         ("share of 1", {"test_share": 1.0}),

@@ -1,4 +1,4 @@
-"""What the studies of items have in common: their options, their data, their tables."""
+"""What studies have in common: their options, their data, their tables."""
 
 from __future__ import annotations
 
@@ -78,23 +78,34 @@ def open_studies(
 
 @contextlib.contextmanager
 def working(
-    what: str, workers: int | None
+    what: str, workers: int | None, total: int | None = None
 ) -> Iterator[tuple[Executor, Callable[[int, int], None]]]:
-    """Give processes to work in, and what draws their progress on stderr."""
+    """Give processes to work in, and what draws their progress on stderr.
+
+    Parameters
+    ----------
+    total
+        Pieces of work; None: the first call of what is given tells.
+    """
     from metabench_py.cli.progress import Bar
     from metabench_py.compute import open_executor
 
     bar, begun = Bar(), [False]
 
+    def begin(total: int) -> None:
+        bar.start(what, total, 0)
+        begun[0] = True
+
     def advance(done: int, total: int) -> None:
         del done
         if not begun[0]:
-            bar.start(what, total, 0)
-            begun[0] = True
+            begin(total)
         bar.advance(done=1)
 
     with contextlib.ExitStack() as stack:
         stack.callback(lambda: bar.stop() if begun[0] else None)
+        if total is not None:
+            begin(total)
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="metabench-"))
         yield (
             stack.enter_context(open_executor(place_of(workers), Path(scratch))),

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import tempfile
-from pathlib import Path
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from metabench_py.cli.calibrate.places import Workers, place_of
+from metabench_py.cli.analyze.study_options import (
+    Out,
+    Plot,
+    Workers,
+    check_files,
+    working,
+    write_rows,
+)
 from metabench_py.cli.options import Json
 from metabench_py.errors import InputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from metabench_py.analysis.synergy import Synergy
 
 
 def synergy_command(
     correlation: Annotated[
         list[float] | None,
-        typer.Option(help="Of abilities, 0 to 1; may be given again. Default: 0, 0.1, ... 1."),
+        typer.Option(
+            help="Of any two abilities, 0 to 1; may be given again. Default: 0, 0.1, ... 1."
+        ),
     ] = None,
     dependence: Annotated[
         list[float] | None,
@@ -31,8 +40,8 @@ def synergy_command(
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(help="Simulations of each setting.")] = 5,
-    seed: Annotated[int, typer.Option(help="The first one's; the others follow.")] = 1,
-    llms: Annotated[int, typer.Option(help="LLMs.")] = 500,
+    seed: Annotated[int, typer.Option(help="Of the first simulation; the others count on.")] = 1,
+    llms: Annotated[int, typer.Option(help="Simulated LLMs.")] = 500,
     items: Annotated[int, typer.Option(help="Items of a test.")] = 100,
     tests: Annotated[int, typer.Option(help="Tests, with one ability each.")] = 2,
     seen: Annotated[
@@ -42,30 +51,23 @@ def synergy_command(
             "Default: all, as the original."
         ),
     ] = None,
-    test_share: Annotated[float, typer.Option(help="LLMs that are held out.")] = 0.1,
+    test_share: Annotated[float, typer.Option(help="Share of LLMs that are held out.")] = 0.1,
     mode: Annotated[
         Literal["mirt-path", "converged"], typer.Option(help="How items are fitted.")
     ] = "mirt-path",
     workers: Workers = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Write every simulation (.csv, .parquet).")
-    ] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw the gains (.png, .svg, .pdf).")] = None,
+    out: Out = None,
+    plot: Plot = None,
     as_json: Json = False,
 ) -> None:
     """Simulate correlated abilities: joint against separate reconstruction of a test's score."""
-    if plot is not None:
-        from metabench_py.report.figures import check_plot
-
-        check_plot(plot, 1)
-    if out is not None and out.suffix not in (".csv", ".parquet"):
-        raise InputError(f"--out {out}: end its name in .csv or .parquet.", path=str(out))
+    check_files(out, plot)
     if seeds < 1:
         raise InputError(f"--seeds {seeds}: simulate 1 time or more.")
+    if seed < 0:
+        raise InputError(f"--seed {seed}: give 0 or more.")
     from metabench_py.analysis.synergy import analyze_synergy
     from metabench_py.analysis.synergy_simulation import GRID, SynergyOptions
-    from metabench_py.cli.progress import Bar
-    from metabench_py.compute import open_executor
 
     options = SynergyOptions(
         correlations=tuple(correlation or GRID),
@@ -78,19 +80,9 @@ def synergy_command(
         test_share=test_share,
         mode=mode,
     )
-    bar = Bar()
-    bar.start(
-        "simulations",
-        len(options.correlations) * len(options.dependences) * len(options.seeds),
-        0,
-    )
-    with contextlib.ExitStack() as stack:
-        stack.callback(bar.stop)
-        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="metabench-"))
-        executor = stack.enter_context(open_executor(place_of(workers), Path(scratch)))
-        found = analyze_synergy(
-            options, executor=executor, progress=lambda _done, _total: bar.advance(done=1)
-        )
+    total = len(options.correlations) * len(options.dependences) * len(options.seeds)
+    with working("simulations", workers, total) as (executor, progress):
+        found = analyze_synergy(options, executor=executor, progress=progress)
     failed = [run for run in found.runs if run.message]
     if failed:
         typer.echo(
@@ -100,8 +92,7 @@ def synergy_command(
         )
     typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else _text(found))
     if out is not None:
-        _write_runs(found, out)
-        typer.echo(f"Wrote {out}", err=True)
+        write_rows([asdict(run) for run in found.runs], out)
     if plot is not None:
         _draw(found, plot)
         typer.echo(f"Wrote {plot}", err=True)
@@ -131,27 +122,20 @@ def _text(found: Synergy) -> str:
             )
         )  # fmt: skip
     lines += [table(rows), ""]
-    best = max(found.cells, key=lambda cell: cell.gain if cell.gain == cell.gain else -1e9)
+    best = max((cell for cell in found.cells if cell.n), key=lambda cell: cell.gain)
     lines.append(
-        f"Over all dependences. The largest gain of a setting, {best.gain:.3f} points, is at "
-        f"correlation {best.correlation:g} and dependence {best.dependence:g}; --json has all."
+        f"Over all dependences. The largest gain of a setting, {best.gain:.3f} points"
+        + ("" if best.n < 2 else f" ({best.lower:.3f} to {best.upper:.3f})")
+        + f", is at correlation {best.correlation:g} and dependence {best.dependence:g}; --json "
+        "has all."
     )
+    if found.n_beyond:
+        lines.append(
+            f"In {found.n_beyond} of {len(found.runs)} simulations a test LLM's ability is beyond "
+            "those of the training LLMs. Both GAMs take it as the nearest of theirs; the "
+            "original's go straight on, sometimes far off."
+        )
     return "\n".join(lines)
-
-
-def _write_runs(found: Synergy, out: Path) -> None:
-    from dataclasses import asdict
-
-    import pandas as pd
-
-    from metabench_py.storage import atomic_path
-
-    frame = pd.DataFrame([asdict(run) for run in found.runs])
-    with atomic_path(out) as temporary:
-        if out.suffix == ".csv":
-            frame.to_csv(temporary, index=False)
-        else:
-            frame.to_parquet(temporary, index=False)
 
 
 def _draw(found: Synergy, plot: Path) -> None:
