@@ -123,15 +123,19 @@ def _items(axes: Any, panel: ClusterPanel) -> None:
 def _bars(axes: Any, values: Mapping[str, tuple[float, float]]) -> None:
     at = np.arange(len(values), dtype=float)
     rmse = [pair[0] for pair in values.values()]
-    bars = axes.barh(at, rmse, 0.6, color=[COLOURS[0], *[COLOURS[5]] * (len(values) - 1)])
+    axes.barh(at, rmse, 0.6, color=[COLOURS[0], *[COLOURS[5]] * (len(values) - 1)])
     spread = np.array([pair[1] for pair in values.values()])
     some = spread > 0
     axes.errorbar(
         np.array(rmse)[some], at[some], xerr=spread[some], fmt="none", ecolor=MUTED, capsize=2,
         linewidth=1,
     )  # fmt: skip
-    axes.bar_label(bars, fmt="%.2f", fontsize=7, color=INK, padding=8)
-    axes.set_xlim(right=1.15 * max(rmse))
+    for y, value, wide in zip(at, rmse, spread, strict=True):
+        axes.annotate(
+            f"{value:.2f}", (value + wide, y), (4, 0), textcoords="offset points", va="center",
+            fontsize=7, color=INK,
+        )  # fmt: skip
+    axes.set_xlim(right=1.15 * float((np.array(rmse) + spread).max()))
     axes.set_yticks(at, list(values))
     axes.set_ylim(len(values) - 0.4, -0.6)
 
