@@ -23,7 +23,8 @@ from metabench_py.analysis.group_tests import (
     pairwise_welch,
     welch_anova,
 )
-from metabench_py.analysis.residual_table import Kinds, Residuals
+from metabench_py.analysis.llm_kinds import Kinds
+from metabench_py.analysis.residual_table import Residuals
 from metabench_py.calibration.folds import organisation_numbers
 from metabench_py.errors import InputError
 from metabench_py.irt.model import Floats
@@ -140,10 +141,11 @@ class Architectures:
             "n_llms": n,
             "n_train": self.residuals.n_train,
             "n_without_numbers": self.residuals.n_left_out,
+            "n_without_set": self.residuals.n_unplaced,
             "n_matched": n - len(kinds.unmatched),
             "n_matched_exactly": kinds.n_exact,
             "unmatched": list(kinds.unmatched),
-            "n_without_architecture": n_unknown(kinds),
+            "n_without_architecture": kinds.n_unknown,
             "n_without_size": int((~np.isfinite(kinds.size)).sum()) - len(kinds.unmatched),
             "least": self.least,
             "level": self.level,
@@ -159,11 +161,6 @@ class Architectures:
             "trends": [one.to_dict() for one in self.trends],
             "software": {"metabench-py": __version__, "numpy": np.__version__},
         }
-
-
-def n_unknown(kinds: Kinds) -> int:
-    """LLMs that are in the table, but of an unknown architecture."""
-    return sum(one is None for one in kinds.architecture) - len(kinds.unmatched)
 
 
 def analyze_architectures(

@@ -1,4 +1,4 @@
-"""Residuals of a reconstruction, and what kind of model each LLM is."""
+"""Residuals of a reconstruction, read from tables."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ import numpy as np
 
 from metabench_py.analysis.study_tables import (
     columns_of,
+    file_row,
     numbers_of,
     require_column,
+    rows_of,
     unique_names,
 )
 from metabench_py.benchmarks import Target
-from metabench_py.calibration.tables import read_table, text
+from metabench_py.calibration.tables import fail, read_table, text
 from metabench_py.errors import InputError
 from metabench_py.irt.model import Floats
 
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
 
 WhichLlms = Literal["auto", "test", "train", "all"]
 _TRAIN, _TEST = ("train", "val", "validation"), ("test",)
-# What scrapers write where they could not find out; the original's says "error" and -1.
-_UNKNOWN = frozenset({"", "error", "unknown", "none", "nan", "?"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +40,8 @@ class Residuals:
         Whose they are: ``test``, ``train`` or ``all``.
     n_left_out
         LLMs of the set without a score or a reconstruction.
+    n_unplaced
+        LLMs that are in no set, where sets count; they are left out too.
     n_train
         Training LLMs among them, as far as a split tells: their residuals may be too small.
     """
@@ -50,33 +52,12 @@ class Residuals:
     which: str
     n_left_out: int
     n_train: int = 0
+    n_unplaced: int = 0
 
     @property
     def residual(self) -> Floats:
         """Reconstructed less true: above 0 the LLM is overrated."""
         return self.predicted - self.score
-
-
-@dataclass(frozen=True, eq=False)
-class Kinds:
-    """What each of some LLMs is.
-
-    Attributes
-    ----------
-    architecture
-        None where it is not known, or the LLM is not in the table.
-    size
-        Thousand millions of parameters, shape (n_llms,); NaN where it is not known.
-    unmatched
-        LLMs whose names are not in the table.
-    n_exact
-        LLMs whose names are there as they are; the others differ in ``__`` for ``/`` or in case.
-    """
-
-    architecture: tuple[str | None, ...]
-    size: Floats
-    unmatched: tuple[str, ...]
-    n_exact: int
 
 
 def load_residuals(
@@ -102,9 +83,10 @@ def load_residuals(
     score
         Column of true scores; left out: ``score`` or that of the target's name.
     scores
-        Table of true scores; None: `path`.
+        Table of true scores; None: `path`. Names may differ, see `rows_of`.
     split
-        Table with ``name`` and ``split``; None: the column ``split`` or ``set`` of `path`.
+        Table with ``name`` and ``split`` (names as in `scores`); None: the column ``split`` or
+        ``set`` of `path`.
     which
         LLMs to take; ``auto``: the test LLMs where a split is known, else all.
 
@@ -122,12 +104,13 @@ def load_residuals(
     else:
         other = read_table(scores, ("name",))
         name = _first(scores, other, (score,) if score else (target, "score"), "--score")
-        known = dict(zip(unique_names(scores, other), numbers_of(scores, other, name), strict=True))
-        true = np.array([known.get(one, np.nan) for one in names])
+        values = numbers_of(scores, other, name)
+        rows_there = rows_of(names, unique_names(scores, other))
+        true = np.array([np.nan if row is None else values[row] for row in rows_there])
     sets = _sets(Path(path), table, names, split)
     if which == "auto":
         which = "all" if sets is None else "test"
-    keep = np.ones(len(names), dtype=bool)
+    keep, n_unplaced = np.ones(len(names), dtype=bool), 0
     if which != "all":
         if sets is None:
             raise InputError(
@@ -137,12 +120,16 @@ def load_residuals(
             )
         wanted = _TEST if which == "test" else _TRAIN
         keep = np.array([one in wanted for one in sets])
+        n_unplaced = sum(not one for one in sets)
     there = np.isfinite(true) & np.isfinite(guessed)
     rows = np.flatnonzero(keep & there)
     if len(rows) < 3:
+        where = f" in {scores}" if scores is not None else ""
+        chosen = "" if which == "all" else f" of the {which} LLMs"
         raise InputError(
-            f"{path}: {len(rows)} LLMs ({which}) have a score and a reconstruction; that is too "
-            "few.",
+            f"{path}: of {len(names)} LLMs {int(there.sum())} have a score{where} and a "
+            f"reconstruction; {len(rows)}{chosen} are too few. Compare the names (the first is "
+            f"{names[0]!r}), or choose others with --llms.",
             path=str(path),
         )
     return Residuals(
@@ -152,60 +139,7 @@ def load_residuals(
         which,
         n_left_out=int((keep & ~there).sum()),
         n_train=0 if sets is None else sum(sets[i] in _TRAIN for i in rows),
-    )
-
-
-def load_kinds(
-    path: Path,
-    names: Sequence[str],
-    *,
-    name: str = "name",
-    architecture: str = "arch",
-    size: str = "size",
-) -> Kinds:
-    """Look LLMs up in a table such as ``scrape leaderboard`` writes.
-
-    Parameters
-    ----------
-    names
-        LLMs.
-    name, architecture, size
-        Columns; sizes in thousand millions of parameters, unknown where empty or not above 0.
-
-    Raises
-    ------
-    InputError
-        A column is absent, a name occurs twice, or not one LLM is in the table.
-    """
-    table = read_table(path, (name,))
-    kinds = [text(one) for one in require_column(path, table, architecture)]
-    sizes = numbers_of(path, table, size)
-    there = {one: i for i, one in enumerate(unique_names(path, table, name))}
-    folded: dict[str, int | None] = {}
-    for one, i in there.items():
-        # Two that differ in case alone: neither is meant.
-        folded[one.casefold()] = None if one.casefold() in folded else i
-    rows: list[int | None] = []
-    for one in names:
-        row = there.get(one)
-        if row is None:
-            other = one if "/" in one else one.replace("__", "/", 1)
-            row = there.get(other, folded.get(other.casefold()))
-        rows.append(row)
-    if all(row is None for row in rows):
-        raise InputError(
-            f"Not one of the {len(names)} LLMs is in {path} (the first is {names[0]!r}, there "
-            f"{next(iter(there))!r}); name the column of names with --name-column.",
-            path=str(path),
-        )
-    sizes = np.where(sizes > 0, sizes, np.nan)
-    return Kinds(
-        architecture=tuple(
-            None if row is None or kinds[row].lower() in _UNKNOWN else kinds[row] for row in rows
-        ),
-        size=np.array([np.nan if row is None else sizes[row] for row in rows]),
-        unmatched=tuple(one for one, row in zip(names, rows, strict=True) if row is None),
-        n_exact=sum(one in there for one in names),
+        n_unplaced=n_unplaced,
     )
 
 
@@ -218,11 +152,7 @@ def _reconstructed(path: Path, target: Target, predicted: str | None) -> tuple[D
     if "benchmark" in table.columns:
         table = table[table["benchmark"] == target]
         if not len(table):
-            raise InputError(
-                f"{path} has no rows of {target!r} in its column 'benchmark'; choose another "
-                "--target.",
-                path=str(path),
-            )
+            raise _no_rows(path, target, "benchmark")
     usual = (f"{target}.published_prediction", "predicted", "p")
     return table, _first(path, table, (predicted,) if predicted else usual, "--predicted")
 
@@ -239,8 +169,15 @@ def _csv_results(path: Path, target: Target) -> DataFrame:
     table = read_table(path, ("model", "target", "score"))
     table = table[table["target"] == target].rename(columns={"model": "name", "score": "predicted"})
     if not len(table):
-        raise InputError(f"{path} has no rows of {target!r}.", path=str(path))
+        raise _no_rows(path, target, "target")
     return table[["name", "predicted"]]
+
+
+def _no_rows(path: Path, target: Target, column: str) -> InputError:
+    return InputError(
+        f"{path} has no rows of {target!r} in its column {column!r}; choose another --target.",
+        path=str(path),
+    )
 
 
 def _results(path: Path, target: Target) -> DataFrame:
@@ -287,22 +224,22 @@ def _first(path: Path, table: DataFrame, names: Sequence[str], option: str) -> s
 
 def _sets(
     path: Path, table: DataFrame, names: Sequence[str], split: Path | None
-) -> list[str | None] | None:
-    if split is not None:
-        other = read_table(split, ("name", "split"))
-        parts = [text(one) for one in other["split"]]
-        known = dict(zip(unique_names(split, other), parts, strict=True))
-        found: list[str | None] = [known.get(name) for name in names]
-        path = split
-    else:
+) -> list[str] | None:
+    """Give the set of each LLM, empty where it is in none; None where nobody tells sets."""
+    if split is None:
         column = next((c for c in ("split", "set") if c in table.columns), None)
-        if column is None:
-            return None
-        found = [text(value) for value in table[column]]
-    odd = next((one for one in found if one not in (*_TRAIN, *_TEST, None)), None)
-    if odd is not None:
-        raise InputError(
-            f"{path}: {odd!r} in the column of sets is neither train, val, validation nor test.",
-            path=str(path),
-        )
-    return found
+        return None if column is None else _set_names(path, table, column)
+    other = read_table(split, ("name", "split"))
+    sets = _set_names(split, other, "split")
+    return ["" if row is None else sets[row] for row in rows_of(names, unique_names(split, other))]
+
+
+def _set_names(path: Path, table: DataFrame, column: str) -> list[str]:
+    sets = [text(value) for value in table[column]]
+    for row, one in enumerate(sets):
+        if one not in (*_TRAIN, *_TEST, ""):
+            fail(
+                path, file_row(table, row),
+                f"{column} is {one!r}, neither train, val, validation nor test",
+            )  # fmt: skip
+    return sets

@@ -1,7 +1,8 @@
-"""Columns of the tables that studies read."""
+"""Columns and LLMs of the tables that studies read; rows that complaints name are the file's."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,7 @@ def numbers_of(path: Path, table: DataFrame, name: str) -> Floats:
     odd = np.isnan(values) & column.notna().to_numpy()
     if odd.any():
         row = int(np.argmax(odd))
-        fail(path, row + 1, f"{name} is {column.iloc[row]!r}, not a number")
+        fail(path, file_row(table, row), f"{name} is {column.iloc[row]!r}, not a number")
     return values
 
 
@@ -67,8 +68,43 @@ def unique_names(path: Path, table: DataFrame, key: str = "name") -> list[str]:
     """
     names = [text(name) for name in require_column(path, table, key)]
     seen: set[str] = set()
-    for row, name in enumerate(names, start=1):
+    for row, name in enumerate(names):
         if not name or name in seen:
-            fail(path, row, f"the LLM {name!r} is there twice; keep one" if name else "no name")
+            what = f"the LLM {name!r} is there twice; keep one" if name else "no name"
+            fail(path, file_row(table, row), what)
         seen.add(name)
     return names
+
+
+def file_row(table: DataFrame, row: int) -> int:
+    """Give a row's number in the file, from 1: a table may hold some of its rows."""
+    return int(table.index[row]) + 1
+
+
+def rows_of(names: Sequence[str], known: Sequence[str]) -> list[int | None]:
+    """Look LLMs up by name.
+
+    Parameters
+    ----------
+    known
+        Different names.
+
+    Returns
+    -------
+    list
+        The row of each name in `known`: of the same one, else of the only one that differs from
+        it in ``__`` for ``/`` or in case; None where there is none.
+    """
+    there = {one: i for i, one in enumerate(known)}
+    folded: dict[str, int | None] = {}
+    for one, i in there.items():
+        # Two that differ in case alone: neither is meant.
+        folded[one.casefold()] = None if one.casefold() in folded else i
+    rows: list[int | None] = []
+    for name in names:
+        row = there.get(name)
+        if row is None:
+            other = name if "/" in name else name.replace("__", "/", 1)
+            row = there.get(other, folded.get(other.casefold()))
+        rows.append(row)
+    return rows

@@ -113,7 +113,8 @@ def random_subsets(sources: Sources) -> Any:
 def architectures(sources: Sources) -> Any:
     """Residuals of the published grand score by architecture and size, on the test LLMs."""
     from metabench_py.analysis.architectures import analyze_architectures
-    from metabench_py.analysis.residual_table import load_kinds, load_residuals
+    from metabench_py.analysis.llm_kinds import load_kinds
+    from metabench_py.analysis.residual_table import load_residuals
     from metabench_py.report.architecture_figures import architecture_figure
 
     residuals = load_residuals(sources.file("features"))

@@ -12,7 +12,8 @@ from metabench_py.analysis.group_tests import (
     pairwise_welch,
     welch_anova,
 )
-from metabench_py.analysis.residual_table import Kinds, Residuals
+from metabench_py.analysis.llm_kinds import Kinds
+from metabench_py.analysis.residual_table import Residuals
 from tests.helpers.r_statistics import statistics
 
 pytestmark = pytest.mark.usefixtures("needs_r")

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from metabench_py.analysis.architectures import analyze_architectures
-from metabench_py.analysis.residual_table import load_kinds, load_residuals
+from metabench_py.analysis.llm_kinds import load_kinds
+from metabench_py.analysis.residual_table import load_residuals
 from metabench_py.analysis.seed_results import load_results
 from metabench_py.analysis.synergy_simulation import SynergyData, estimate_abilities, synergy_errors
 from tests.helpers.golden_pipeline import NAMES

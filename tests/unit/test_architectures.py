@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from metabench_py.analysis.architectures import analyze_architectures, n_unknown, owner_numbers
+from metabench_py.analysis.architectures import analyze_architectures, owner_numbers
 from metabench_py.analysis.group_tests import (
     brown_forsythe,
     holm,
@@ -19,7 +19,9 @@ from metabench_py.analysis.group_tests import (
     pairwise_welch,
     welch_anova,
 )
-from metabench_py.analysis.residual_table import Kinds, Residuals, load_kinds, load_residuals
+from metabench_py.analysis.llm_kinds import Kinds, load_kinds
+from metabench_py.analysis.residual_table import Residuals, load_residuals
+from metabench_py.analysis.study_tables import rows_of
 from metabench_py.errors import InputError
 
 
@@ -110,7 +112,7 @@ def test_small_groups_are_named_and_not_tested() -> None:
     kinds = Kinds(some, np.full(100, np.nan), residuals.names[-1:], 99)
     found = analyze_architectures(residuals, kinds)
     assert found.others["D"] == 2
-    assert n_unknown(kinds) == 1
+    assert kinds.n_unknown == 1
     assert found.trends == ()
     value = found.to_dict()
     assert value["unmatched"] == [residuals.names[-1]]
@@ -184,7 +186,7 @@ def test_a_table_with_a_split(tmp_path: Path) -> None:
     assert found.which == "test"
     assert found.n_left_out == 1
     assert found.residual.tolist() == [0.5, 0.0, 0.0]
-    with pytest.raises(InputError, match=r"0 LLMs \(train\) have"):
+    with pytest.raises(InputError, match=r"of 4 LLMs 3 have .*; 0 of the train LLMs are too"):
         load_residuals(path, which="train")
     assert load_residuals(path, which="all").names == tuple(NAMES[:3])
 
@@ -198,14 +200,43 @@ def test_scores_and_split_of_other_tables(tmp_path: Path) -> None:
     assert found.residual.tolist() == [1.0, 0.0, 0.0]
 
 
+def test_llms_without_a_place_in_the_split_are_counted(tmp_path: Path) -> None:
+    names = [*NAMES, "q/e"]
+    path = write(tmp_path / "t.csv", name=names, p=[1] * 5, grand=[2] * 5)
+    split = write(tmp_path / "s.csv", name=names[:4], split=["test", "test", "test", None])
+    found = load_residuals(path, split=split)
+    assert (found.names, found.n_unplaced, found.n_left_out) == (("o/a", "o/b", "p/c"), 2, 0)
+    assert load_residuals(path, split=split, which="all").n_unplaced == 0
+
+
+def test_scores_and_split_of_names_with_underscores(tmp_path: Path) -> None:
+    """As lm-eval's folders are named, and with them what reconstruct writes."""
+    written = [name.replace("/", "__") for name in NAMES]
+    path = write(tmp_path / "t.csv", name=written, p=[1, 2, 3, 4])
+    scores = write(
+        tmp_path / "s.csv", name=NAMES[::-1], grand=[4, 3, 2, 0], split=["test"] * 3 + ["train"]
+    )
+    found = load_residuals(path, scores=scores, split=scores)
+    assert found.names == tuple(written[1:])
+    assert found.residual.tolist() == [0.0, 0.0, 0.0]
+    assert rows_of(["o__a", "O/A", "x"], NAMES) == [0, 0, None]
+    assert rows_of(["o/a", "o/x"], ["o/A", "O/a", "o/x"]) == [None, 2]
+
+
 def test_llms_of_a_selection(tmp_path: Path) -> None:
     path = write(
         tmp_path / "llms.parquet", benchmark=["arc"] * 4 + ["mmlu"] * 4, name=NAMES * 2,
         set=["test"] * 8, score=[1.0] * 8, predicted=[2.0] * 4 + [3.0] * 4,
     )  # fmt: skip
     assert load_residuals(path, "mmlu").residual.tolist() == [2.0] * 4
-    with pytest.raises(InputError, match="no rows of 'gsm8k'"):
+    with pytest.raises(InputError, match=r"no rows of 'gsm8k' .* another --target"):
         load_residuals(path, "gsm8k")
+    # The file's row, not that among mmlu's.
+    table = pd.read_parquet(path)
+    table.loc[6, "name"] = "o/a"
+    table.to_parquet(path)
+    with pytest.raises(InputError, match="row 7: the LLM 'o/a' is there twice"):
+        load_residuals(path, "mmlu")
 
 
 @pytest.mark.parametrize("kind", ["json", "jsonl", "csv"])
@@ -243,7 +274,7 @@ def test_unusable_reconstructions(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="row 4: the LLM 'o/a' is there twice"):
         load_residuals(path)
     path = write(tmp_path / "t.csv", name=NAMES, p=[1] * 4, grand=[1] * 4, split=["no"] * 4)
-    with pytest.raises(InputError, match="'no' in the column of sets"):
+    with pytest.raises(InputError, match="row 1: split is 'no', neither train"):
         load_residuals(path)
     path = write(tmp_path / "t.csv", name=NAMES, p=[1] * 4, grand=[1] * 4)
     with pytest.raises(InputError, match="no column 'split'"):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from metabench_py.benchmarks import Target
+from metabench_py.cli.analyze.study_options import Plot, check_files
 from metabench_py.cli.options import Json
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ def architectures_command(
     ],
     models: Annotated[
         Path,
-        typer.Option(help="Table of LLMs as scrape leaderboard writes it: name, arch, size."),
+        typer.Option(
+            help="Table of LLMs as scrape leaderboard writes it (CSV, Parquet): name, arch, size."
+        ),
     ],
     target: Annotated[
         Literal["grand", "arc", "gsm8k", "hellaswag", "mmlu", "truthfulqa", "winogrande"],
@@ -49,31 +52,33 @@ def architectures_command(
     ] = None,
     split: Annotated[
         Path | None,
-        typer.Option(help="Table: name, split. Default: the column split or set, if there."),
+        typer.Option(
+            help="Table: name, split (train, test). Default: the column split or set, if there."
+        ),
     ] = None,
     llms: Annotated[
         Literal["auto", "test", "train", "all"],
         typer.Option(help="auto: the test LLMs where a split is known, else all."),
     ] = "auto",
-    name_column: Annotated[str, typer.Option(help="Column of --models.")] = "name",
-    architecture_column: Annotated[str, typer.Option(help="Column of --models.")] = "arch",
+    name_column: Annotated[str, typer.Option(help="Column of --models: LLMs' names.")] = "name",
+    architecture_column: Annotated[
+        str, typer.Option(help="Column of --models: architectures.")
+    ] = "arch",
     size_column: Annotated[
-        str, typer.Option(help="Column of --models; thousand millions of parameters.")
+        str, typer.Option(help="Column of --models: thousand millions (10^9) of parameters.")
     ] = "size",
-    least: Annotated[int, typer.Option(help="LLMs that an architecture must have.")] = 10,
+    least: Annotated[
+        int, typer.Option(help="LLMs that an architecture must have to be compared.")
+    ] = 10,
     level: Annotated[float, typer.Option(help="Of intervals, between 0 and 1.")] = 0.95,
-    plot: Annotated[
-        Path | None, typer.Option(help="Draw residuals, bias, RMSE and sizes (.png, .svg, .pdf).")
-    ] = None,
+    plot: Plot = None,
     as_json: Json = False,
 ) -> None:
     """Compare errors of reconstructed scores between architectures and along sizes of LLMs."""
-    if plot is not None:
-        from metabench_py.report.figures import check_plot
-
-        check_plot(plot, 1)
+    check_files(None, plot)
     from metabench_py.analysis.architectures import analyze_architectures
-    from metabench_py.analysis.residual_table import load_kinds, load_residuals
+    from metabench_py.analysis.llm_kinds import load_kinds
+    from metabench_py.analysis.residual_table import load_residuals
 
     residuals = load_residuals(
         reconstructions, target, predicted=predicted, score=score, scores=scores, split=split,
@@ -96,11 +101,13 @@ def architectures_command(
 
 
 def _notes(found: Architectures, models: Path) -> list[str]:
-    from metabench_py.analysis.architectures import n_unknown
-
     lines = []
     if found.residuals.n_left_out:
-        lines.append(f"{found.residuals.n_left_out} LLMs lack a score or a reconstruction.")
+        lines.append(
+            f"{found.residuals.n_left_out} LLMs lack a score or a reconstruction; left out."
+        )
+    if found.residuals.n_unplaced:
+        lines.append(f"{found.residuals.n_unplaced} LLMs have no place in the split; left out.")
     if found.residuals.n_train:
         lines.append(
             f"{found.residuals.n_train} are training LLMs; if they were reconstructed by what was "
@@ -116,9 +123,11 @@ def _notes(found: Architectures, models: Path) -> list[str]:
     loose = n - len(missing) - found.kinds.n_exact
     if loose:
         lines.append(f"{loose} LLMs were matched but for '__' or case.")
-    unknown = n_unknown(found.kinds)
-    if unknown:
-        lines.append(f"{unknown} LLMs are in {models} without a known architecture.")
+    if found.kinds.n_unknown:
+        lines.append(
+            f"{found.kinds.n_unknown} LLMs are in {models} without a known architecture, "
+            "and are in no group."
+        )
     return lines
 
 
@@ -152,14 +161,14 @@ def _text(found: Architectures, target: Target) -> str:
     if found.tests:
         share = 100 * max(0.0, found.omega_squared)
         lines.append(
-            f"Architecture explains {share:.1f} % of the residuals' variance (omega squared). "
-            "Tests take LLMs as independent; variants of one another are not, so p are optimistic."
+            f"Architecture explains {share:.1f} % of the residuals' variance (omega squared)."
         )
-    apart = [one for one in found.pairs if one.adjusted < 1.0 - found.level]
+    alpha = 1.0 - found.level
+    apart = [one for one in found.pairs if one.adjusted < alpha]
     if found.pairs:
         lines.append(
-            f"{len(apart)} of {len(found.pairs)} pairs differ in their means (Welch's t, by Holm)"
-            + (":" if apart else ".")
+            f"{len(apart)} of {len(found.pairs)} pairs differ in their means (Welch's t, p by "
+            f"Holm < {alpha:g})" + (":" if apart else ".")
         )
     for one in sorted(apart, key=lambda pair: pair.adjusted)[:_PAIRS]:
         lines.append(
@@ -171,6 +180,10 @@ def _text(found: Architectures, target: Target) -> str:
             f"Size and {trend.of} ({trend.n} LLMs): Spearman {trend.spearman:+.3f}, p by Holm "
             f"{_p(trend.adjusted)}; {trend.slope:+.3f} points [{trend.lower:+.3f}, "
             f"{trend.upper:+.3f}] for ten times the size"
+        )
+    if found.tests or found.trends:
+        lines.append(
+            "Tests take LLMs as independent; variants of one another are not, so p are optimistic."
         )
     return "\n".join(lines)
 
