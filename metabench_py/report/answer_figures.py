@@ -79,7 +79,9 @@ def answers_figure(panels: Sequence[AnswersPanel]) -> Any:
                 label=name,
             )  # fmt: skip
         errors.set_ylim(bottom=0.0)
-        quiet(errors, f"{title}: error of the score", "Items left", "Held-out RMSE", grid="y")
+        quiet(
+            errors, f"{title}: error of the score", "Items left", "Held-out RMSE, points", grid="y"
+        )
         low = float(min(panel.majority.min(), panel.accuracy.min())) - 0.02
         items.plot([low, 1.0], [low, 1.0], color=LINE, linewidth=1)
         items.plot(panel.majority, panel.accuracy, "o", color=COLOURS[2], markersize=3, alpha=0.6)
