@@ -187,7 +187,7 @@ def _stage(
                 yield from _models(base, one, of, options)
             else:
                 yield _selected(base, one, of, options, seed)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise _foreign(folder) from error
 
 
@@ -210,7 +210,7 @@ def _selected(
         n_available=int(one["n_available"]),
         rmse_validation=float(one["errors"]["validation"]["rmse"]),
         judged=judged,
-        **_errors(llms[llms["set"] == judged]),
+        **_errors(base, llms[llms["set"] == judged]),
     )
 
 
@@ -237,7 +237,7 @@ def _models(
                 n_available=int(one["n_items"]),
                 rmse_validation=float("nan"),
                 judged="test",
-                **_errors(of[of["set"] == "test"]),
+                **_errors(base, of[of["set"] == "test"]),
             )
 
 
@@ -275,8 +275,15 @@ def _bundle(folder: Path, name: str | None, letters: SplitLetters) -> Iterator[S
         )
 
 
-def _errors(llms: DataFrame) -> dict[str, Any]:
-    return _statistics(llms["score"].to_numpy(np.float64), llms["predicted"].to_numpy(np.float64))
+def _errors(base: Mapping[str, Any], llms: DataFrame) -> dict[str, Any]:
+    score, predicted = (llms[name].to_numpy(np.float64) for name in ("score", "predicted"))
+    if not len(score) or not np.isfinite(predicted - score).all():
+        raise InputError(
+            f"{base['source']}/llms.parquet has no numbers of the LLMs by which summary.json "
+            f"judges {base['benchmark']}; make the folder again.",
+            path=str(base["source"]),
+        )
+    return _statistics(score, predicted)
 
 
 def _statistics(score: Floats, predicted: Floats) -> dict[str, Any]:

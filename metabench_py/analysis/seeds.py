@@ -17,6 +17,7 @@ import numpy as np
 
 from metabench_py.analysis.group_tests import json_values
 from metabench_py.analysis.seed_results import SeedRow, StageOfRow
+from metabench_py.benchmarks import BENCHMARKS
 from metabench_py.errors import InputError
 
 COST = 0.005
@@ -200,20 +201,19 @@ def _word(name: str, options: Mapping[str, Any]) -> str:
     value = options[name]
     if isinstance(value, list | tuple):
         value = "/".join(map(str, value))
-    return (
-        f"{name.replace('_', ' ')} {value:g}"
-        if isinstance(value, float)
-        else (f"{name.replace('_', ' ')} {value}")
-    )
+    told = f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{name.replace('_', ' ')} {told}"
 
 
 def _order(row: SeedRow, setting: str) -> tuple[Any, ...]:
     stages = ("fit", "select", "bundle")
-    number = (0, int(row.split), "") if row.split.isdigit() else (1, 0, row.split)
+    number = (0, int(row.split), "") if row.split.isdecimal() else (1, 0, row.split)
+    # As everywhere: the six, what else there is, the grand score.
+    place = BENCHMARKS.index(row.benchmark) if row.benchmark in BENCHMARKS else len(BENCHMARKS)
     penalty = -1.0 if row.penalty is None else row.penalty
     return (
-        stages.index(row.stage), row.benchmark, number, -1 if row.seed is None else row.seed,
-        penalty, setting,
+        stages.index(row.stage), row.benchmark == "grand", place, row.benchmark, number,
+        -1 if row.seed is None else row.seed, penalty, setting,
     )  # fmt: skip
 
 

@@ -14,6 +14,8 @@ import pytest
 
 from metabench_py.analysis.seed_results import SeedRow, load_results
 from metabench_py.analysis.seeds import analyze_seeds
+from metabench_py.benchmarks import BENCHMARKS
+from metabench_py.cli.analyze.seeds import _text
 from metabench_py.errors import InputError
 
 
@@ -113,14 +115,18 @@ def test_a_copy_counts_once_and_a_contradiction_is_refused(tmp_path: Path) -> No
 
 
 def test_the_embedded_bundle() -> None:
-    from metabench_py.bundle import resolve_bundle
+    from metabench_py.bundle import load_bundle, resolve_bundle
 
-    rows = load_results([str(resolve_bundle(None))])
+    folder = resolve_bundle(None)
+    rows = load_results([str(folder)])
     grand = next(one for one in rows if one.benchmark == "grand")
-    assert grand.n_items == 751
+    assert grand.n_items == len(pd.read_parquet(folder / "items.parquet"))
     assert grand.judged == "cross-validated"
-    assert grand.rmse == pytest.approx(0.706, abs=1e-3)
+    left = load_bundle(folder).errors["grand"].error
+    assert grand.rmse == pytest.approx(math.sqrt((left**2).mean()))
+    assert 0.5 < grand.rmse < 1
     assert grand.spearman > 0.99
+    assert [one.row.benchmark for one in analyze_seeds(rows).rows] == [*BENCHMARKS, "grand"]
 
 
 def test_bundles_in_a_work_folder(tmp_path: Path) -> None:
@@ -149,6 +155,12 @@ def test_unusable_folders(tmp_path: Path) -> None:
     (folder / "summary.json").write_text('{"options": {}, "benchmarks": {"arc": {}}}')
     with pytest.raises(InputError, match="not that of calibrate select or fit"):
         load_results([str(folder)])
+    (folder / "summary.json").write_text((selected(tmp_path / "b") / "summary.json").read_text())
+    llms = pd.read_parquet(folder / "llms.parquet")
+    for broken in (llms[llms["set"] != "test"], llms.assign(predicted=np.nan)):
+        broken.to_parquet(folder / "llms.parquet")
+        with pytest.raises(InputError, match=r"a/llms.parquet has no numbers .* judges arc"):
+            load_results([str(folder)])
     (folder / "summary.json").write_text("{")
     with pytest.raises(InputError, match="not readable JSON"):
         load_results([str(folder)])
@@ -194,6 +206,12 @@ def test_order_and_single_results() -> None:
     single = analyze_seeds(rows[:1])
     assert math.isnan(single.spread[0].rmse[1])
     assert single.to_dict()["spread"][0]["rmse"]["sd"] is None
+
+
+def test_errors_of_those_who_chose_are_told() -> None:
+    warning = "Errors of validation LLMs are too small"
+    assert warning in _text(analyze_seeds([row(judged="validation")]))
+    assert warning not in _text(analyze_seeds([row()]))
 
 
 def test_refuses() -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from metabench_py.cli.analyze.study_options import (
+    Benchmarks,
+    Out,
+    Plot,
+    check_files,
+    write_rows,
+)
 from metabench_py.cli.options import Json
-from metabench_py.errors import InputError
 
 if TYPE_CHECKING:
     from metabench_py.analysis.seeds import SeedStudy, Spread
@@ -30,33 +35,27 @@ def seeds_command(
             "NAME=FOLDER names the split.",
         ),
     ],
-    benchmark: Annotated[
-        list[str] | None, typer.Option(help="Only this one; may be given again.")
-    ] = None,
+    benchmark: Benchmarks = None,
     cost: Annotated[
-        float, typer.Option(help="Points of validation RMSE that an item costs in the best.")
+        float,
+        typer.Option(
+            help="Points that an item costs: the best setting of a seed has the smallest "
+            "validation RMSE + items x cost."
+        ),
     ] = 0.005,
-    out: Annotated[Path | None, typer.Option(help="Write all rows (.csv, .parquet).")] = None,
-    plot: Annotated[
-        Path | None, typer.Option(help="Draw errors and items over seeds (.png, .svg, .pdf).")
-    ] = None,
+    out: Out = None,
+    plot: Plot = None,
     as_json: Json = False,
 ) -> None:
     """Compare calibrations of several seeds and settings: spread, and the best settings."""
-    if plot is not None:
-        from metabench_py.report.figures import check_plot
-
-        check_plot(plot, 1)
-    if out is not None and out.suffix not in (".csv", ".parquet"):
-        raise InputError(f"--out {out}: end its name in .csv or .parquet.", path=str(out))
+    check_files(out, plot)
     from metabench_py.analysis.seed_results import load_results
     from metabench_py.analysis.seeds import analyze_seeds
 
     found = analyze_seeds(load_results(results), cost, tuple(benchmark or ()))
     typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else _text(found))
     if out is not None:
-        _write(found, out)
-        typer.echo(f"Wrote {out}", err=True)
+        write_rows(_rows(found), out)
     if plot is not None:
         from metabench_py.figures.panels import seed_points
         from metabench_py.report.seed_figures import plot_seeds
@@ -76,8 +75,8 @@ def _text(found: SeedStudy) -> str:
         judged = ", ".join(dict.fromkeys(one.row.judged for one in of))
         lines += [f"{title}; RMSE in points ({judged} LLMs)", ""]
         rows: list[tuple[object, ...]] = [
-            ("benchmark", "split", "seed", "setting", "items", "RMSE val.", "RMSE", "MAE", "r",
-             "model", "best")
+            ("benchmark", "split", "seed", "setting", "items", "RMSE val.", "RMSE", "MAE",
+             "Spearman", "model", "best")
         ]  # fmt: skip
         for one in of:
             row = one.row
@@ -94,8 +93,14 @@ def _text(found: SeedStudy) -> str:
         if stage == "select":
             some += [one for one in found.best_spread if one.n > 1]
             lines.append(
-                f"! the best of its split and seed: validation RMSE + {found.cost:g} an item."
+                f"! the best of its split and seed: smallest validation RMSE + {found.cost:g} an "
+                "item."
             )
+            if any(one.best and one.row.judged == "validation" for one in of):
+                lines.append(
+                    "Errors of validation LLMs are too small: the same LLMs chose items and "
+                    "settings. Hold test LLMs out (calibrate split)."
+                )
             lines.append("")
         if some:
             lines += [_spread(some), ""]
@@ -131,17 +136,11 @@ def _number(value: float) -> str:
     return "" if value != value else f"{value:.3f}"
 
 
-def _write(found: SeedStudy, out: Path) -> None:
-    import pandas as pd
-
-    from metabench_py.storage import atomic_path
-
-    rows = [{k: v for k, v in one.to_dict().items() if k != "options"} for one in found.rows]
-    for row, one in zip(rows, found.rows, strict=True):
-        row["penalty"] = one.row.penalty
-    frame = pd.DataFrame(rows)
-    with atomic_path(out) as temporary:
-        if out.suffix == ".csv":
-            frame.to_csv(temporary, index=False)
-        else:
-            frame.to_parquet(temporary, index=False)
+def _rows(found: SeedStudy) -> list[dict[str, Any]]:
+    return [
+        {
+            **{name: value for name, value in one.to_dict().items() if name != "options"},
+            "penalty": one.row.penalty,
+        }
+        for one in found.rows
+    ]
