@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -174,7 +174,7 @@ def analyze_architectures(
 
     The tests take LLMs as independent. Those of an owner often are variants of each other, so that
     p are too small rather than too large; intervals let the residuals of an owner depend on each
-    other (cluster-robust, Student's t of as many degrees of freedom as owners less one).
+    other (jackknife over owners, Student's t of as many degrees of freedom as owners less one).
 
     Parameters
     ----------
@@ -235,15 +235,17 @@ def owner_numbers(names: Sequence[str]) -> NDArray[np.int64]:
 
 def _group(name: str, mask: NDArray[np.bool_], given: _Given) -> GroupErrors:
     left, owners = given.residuals.residual[mask], given.owners[mask]
-    n = len(left)
-    bias, square = float(left.mean()), float(np.mean(left**2))
-    half = given.half_width((left - bias) / n, owners)
-    # The mean square on the logarithmic scale, where it is closer to normal.
-    wide = given.half_width((left**2 - square) / n, owners)
-    factor = math.exp(0.5 * wide / square) if square > 0 else math.nan
-    rmse = math.sqrt(square)
+    bias, rmse = float(left.mean()), math.sqrt(float(np.mean(left**2)))
+    half = given.half_width([left], owners, lambda n, total: total / n)
+    # The RMSE's logarithm, which is closer to normal.
+    wide = (
+        given.half_width([left**2], owners, lambda n, squares: 0.5 * np.log(squares / n))
+        if rmse > 0
+        else math.nan
+    )
+    factor = math.exp(wide)
     return GroupErrors(
-        name, n, len(np.unique(owners)), float(given.residuals.score[mask].mean()),
+        name, len(left), len(np.unique(owners)), float(given.residuals.score[mask].mean()),
         bias, bias - half, bias + half, rmse, rmse / factor, rmse * factor,
     )  # fmt: skip
 
@@ -256,16 +258,31 @@ class _Given:
     owners: NDArray[np.int64]
     level: float
 
-    def half_width(self, influence: Floats, owners: NDArray[np.int64]) -> float:
-        """Half an interval from each LLM's influence on the estimate; Cameron & Miller (2015)."""
+    def half_width(
+        self, values: Sequence[Floats], owners: NDArray[np.int64], estimate: Callable[..., Floats]
+    ) -> float:
+        """Half an interval by the jackknife over owners; NaN below `LEAST_OWNERS` of them.
+
+        `estimate` is told how many LLMs are left without each owner, and their sums of `values`,
+        shape (n_owners,) each. Cameron & Miller (2015), Journal of Human Resources 50, VI.B.
+        """
         from scipy import stats
 
-        sums = np.bincount(np.unique(owners, return_inverse=True)[1], weights=influence)
-        k = len(sums)
+        number = np.unique(owners, return_inverse=True)[1]
+        k = int(number.max()) + 1
         if k < LEAST_OWNERS:
             return math.nan
-        se = math.sqrt(k / (k - 1.0) * float((sums**2).sum()))
+        sums = (np.bincount(number, weights=one) for one in (np.ones(len(owners)), *values))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            without = estimate(*(one.sum() - one for one in sums))
+        if not np.isfinite(without).all():
+            return math.nan
+        se = math.sqrt((k - 1.0) ** 2 / k) * float(without.std(ddof=1))
         return float(stats.t.ppf(0.5 + self.level / 2.0, k - 1)) * se
+
+
+def _slope(n: Floats, x: Floats, y: Floats, xx: Floats, xy: Floats) -> Floats:
+    return (xy - x * y / n) / (xx - x * x / n)
 
 
 def _trends(size: Floats, given: _Given) -> list[SizeTrend]:
@@ -287,7 +304,6 @@ def _trends(size: Floats, given: _Given) -> list[SizeTrend]:
         centred = x - x.mean()
         squares = float(centred @ centred)
         slope = float(centred @ y) / squares
-        error = y - y.mean() - slope * centred
-        half = given.half_width(centred * error / squares, given.owners[mask])
+        half = given.half_width([centred, y, centred**2, centred * y], given.owners[mask], _slope)
         found.append(SizeTrend(of, n, r, p, math.nan, slope, slope - half, slope + half))
     return found

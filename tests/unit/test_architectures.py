@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,24 @@ def test_owners_that_share_their_errors_widen_the_intervals() -> None:
         return one.bias_upper - one.bias_lower
 
     assert width(shared) > 2.5 * width(residuals)
+
+
+def test_intervals_are_of_estimates_without_each_owner() -> None:
+    residuals, kinds = simulated(90, owners=8)
+    owner, left, x = owner_numbers(residuals.names), residuals.residual, np.log10(kinds.size)
+
+    def half(estimate: Callable[[np.ndarray], float]) -> float:
+        without = np.array([estimate(owner != one) for one in range(8)])
+        # 2.364624 is Student's t of 7 degrees of freedom.
+        return 2.364624 * math.sqrt(7 / 8 * float(((without - without.mean()) ** 2).sum()))
+
+    found = analyze_architectures(residuals, kinds)
+    one, trend = found.everyone, found.trends[0]
+    assert one.bias_upper - one.bias == pytest.approx(half(lambda m: left[m].mean()), rel=1e-5)
+    wide = half(lambda m: 0.5 * math.log(np.mean(left[m] ** 2)))
+    assert math.log(one.rmse_upper / one.rmse) == pytest.approx(wide, rel=1e-5)
+    slope = half(lambda m: np.polyfit(x[m], left[m], 1)[0])
+    assert trend.upper - trend.slope == pytest.approx(slope, rel=1e-5)
 
 
 def test_size_trend_is_found() -> None:
