@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from metabench_py.benchmarks import BENCHMARKS
 from metabench_py.errors import InputError
+from metabench_py.stack.fit_gp import fit_output, gp_data, join_outputs
+from metabench_py.stack.fit_trees import Boosting, fit_boosted, fit_random
 from metabench_py.stack.folds import group_folds
 from metabench_py.stack.inputs import StackInputs, names_of
-from metabench_py.stack.members import SplineMember
+from metabench_py.stack.members import Member, ProcessMember, SplineMember, TreesMember
 from metabench_py.stack.model import Stack
 from metabench_py.stack.near_duplicates import join_labels, near_duplicates
 from metabench_py.stack.spline import SplineBasis, SplineModel, cardinal
+from metabench_py.stack.views import fit_views
 from metabench_py.stack.weights import simplex_weights
 
 labels = hnp.arrays(np.int64, st.integers(2, 40), elements=st.integers(0, 12))
@@ -87,18 +92,36 @@ def test_weights_are_convex_and_never_worse_than_the_best_member(n_members, seed
     assert ((predicted @ free - truth) ** 2).sum() <= error.min() * (1 + 1e-6) + 1e-6
 
 
+@cache
 def small_stack() -> Stack:
     rng = np.random.default_rng(1)
     n_features = len(names_of(BENCHMARKS))
-    features = rng.normal(size=(50, n_features))
+    features = rng.normal(size=(60, n_features))
+    truth = rng.normal(size=(60, 6))
     basis = SplineBasis.at_quantiles(features, 4)
     outputs = SplineModel(basis, rng.normal(size=6), rng.normal(size=(basis.width, 6)))
     spread = SplineModel(basis, rng.normal(size=7), 0.1 * rng.normal(size=(basis.width, 7)))
     limits = np.column_stack([features.min(axis=0), features.max(axis=0)])
-    return Stack(BENCHMARKS, {}, limits, {"spline": SplineMember(outputs)}, np.ones((1, 6)), spread)
+    responses = np.zeros((60, 0))
+    views = fit_views(features, responses)
+    columns = views.columns(features, responses)
+    how = Boosting(4, 4, 0.3, 5)
+    boosted = [fit_boosted(columns, y, how, 1) for y in truth.T]
+    ones = np.ones(60)
+    number = np.arange(60)
+    data = gp_data(features, responses, (), number, number, number % 3, 1)
+    process = join_outputs(data, [fit_output(data, y) for y in truth.T])
+    members: dict[str, Member] = {
+        "spline": SplineMember(outputs),
+        "process": ProcessMember(process, fit_random(columns, truth, 1)),
+        "trees": TreesMember(
+            np.column_stack([slopes for slopes, _ in boosted]), tuple(f for _, f in boosted)
+        ),
+    }
+    return Stack(BENCHMARKS, {}, limits, views, members, np.outer(ones[:3], ones[:6]) / 3, spread)
 
 
-@settings(max_examples=200)
+@settings(max_examples=400)
 @given(st.data())
 def test_damaged_arrays_are_refused_or_harmless(data) -> None:
     arrays = small_stack().to_arrays()
@@ -113,10 +136,12 @@ def test_damaged_arrays_are_refused_or_harmless(data) -> None:
         arrays[name] = np.zeros(shape, arrays[name].dtype)
     else:
         damaged = arrays[name].copy()
+        assume(damaged.size > 0)
         if damaged.dtype.kind == "f":
-            value = data.draw(st.floats(width=64))
+            value = data.draw(st.floats(width=8 * damaged.dtype.itemsize))
         else:
-            value = data.draw(st.integers(-(2**31), 2**31 - 1))
+            bounds = np.iinfo(damaged.dtype)
+            value = data.draw(st.integers(int(bounds.min), int(bounds.max)))
         damaged.flat[data.draw(st.integers(0, damaged.size - 1))] = value
         arrays[name] = damaged
     try:
