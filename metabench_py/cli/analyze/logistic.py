@@ -103,8 +103,8 @@ def _text(found: dict[str, LogisticStudy]) -> str:
         )
         if apart:
             lines.append(
-                f"Items to which the score parts right from wrong answers: {apart}; their slopes are "
-                "where the search was stopped."
+                f"Items to which the score parts right from wrong answers: {apart}; their slopes "
+                "are where the search was stopped."
             )
         rows: list[tuple[object, ...]] = [("items", "", *_METHODS.values(), "mode, in sample")]
         tested = one.data.n_test > 0
