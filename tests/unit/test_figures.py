@@ -119,23 +119,23 @@ def test_held_out_panels_tell_the_number_of_llms(figures: dict[str, Any]) -> Non
     assert sum("RMSE = " in text and "r = " in text for text in told) == len(TARGETS)
 
 
-@pytest.mark.parametrize("kind", ["pdf", "svg", "png"])
-def test_the_same_values_give_the_same_bytes(kind: str, sources: Sources, tmp_path: Path) -> None:
-    for name in ("recovery", "theta-score", "correlations", "item-curves"):
-        spec = FIGURES[name]
-        [path] = write_figure(spec, sources, tmp_path, [kind])
+@pytest.mark.parametrize("name", ["recovery", "correlations", "item-model"])
+def test_the_same_values_give_the_same_bytes(name: str, sources: Sources, tmp_path: Path) -> None:
+    spec = FIGURES[name]
+    together = write_figure(spec, sources, tmp_path / "together", ["svg", "pdf", "png"])
+    for path in together:
         # Neither another figure of the same values nor files of other formats before change it.
-        again = write_figure(spec, sources, tmp_path / "again", ["svg", "pdf", "png"])
+        [alone] = write_figure(spec, sources, tmp_path / "alone", [path.suffix[1:]])
         first = path.read_bytes()
-        assert first == next(p for p in again if p.suffix == path.suffix).read_bytes()
+        assert first == alone.read_bytes()
         assert b"CreationDate" not in first
         assert b"<dc:date>" not in first
 
 
 @pytest.mark.parametrize("name", WITHOUT_DATA)
-def test_without_data_the_bundle_suffices(name: str, tmp_path: Path) -> None:
-    [path] = write_figure(FIGURES[name], Sources(BUNDLE), tmp_path, ["svg"])
-    assert path.read_text().startswith("<?xml")
+def test_without_data_the_bundle_suffices(name: str) -> None:
+    figure = styled(FIGURES[name].build)(Sources(BUNDLE))
+    assert any(axes.has_data() for axes in figure.axes)
 
 
 @pytest.mark.parametrize("name", sorted(set(FIGURES) - set(WITHOUT_DATA)))
