@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from metabench_py.analysis.study_tables import numbers_of, require_column, rows_of, unique_names
+from metabench_py.analysis.study_tables import columns_of, numbers_of, rows_of, unique_names
 from metabench_py.calibration.tables import read_table, text
 from metabench_py.errors import InputError
 from metabench_py.irt.model import Floats
@@ -66,8 +66,18 @@ def load_kinds(
     InputError
         A column is absent, a name occurs twice, or not one LLM is in the table.
     """
-    table = read_table(path, (name,))
-    kinds = [text(one) for one in require_column(path, table, architecture)]
+    table = read_table(path, ())
+    for column, option in (
+        (name, "--name-column"), (architecture, "--architecture-column"), (size, "--size-column")
+    ):  # fmt: skip
+        if column not in table.columns:
+            raise InputError(
+                f"{path} has no column {column!r}; name it with {option} (there are "
+                f"{columns_of(table)}).",
+                path=str(path),
+                column=column,
+            )
+    kinds = [text(one) for one in table[architecture]]
     sizes = numbers_of(path, table, size)
     known = unique_names(path, table, name)
     rows = rows_of(names, known)

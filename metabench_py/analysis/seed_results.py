@@ -113,6 +113,8 @@ def load_results(inputs: Sequence[str]) -> tuple[SeedRow, ...]:
 
 def _named(text: str) -> tuple[str | None, Path]:
     name, sign, rest = text.partition("=")
+    if sign and not rest:
+        raise InputError(f"{text}: no folder follows the name; give NAME=FOLDER.", path=text)
     if sign and name and not Path(text).exists():
         return name, Path(rest)
     return None, Path(text)

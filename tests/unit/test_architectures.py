@@ -321,5 +321,10 @@ def test_unusable_kinds(tmp_path: Path) -> None:
     path = write(tmp_path / "m.csv", name=["o/a"], arch=["Llama"], size=[7.0])
     with pytest.raises(InputError, match="Not one of the 1 LLMs"):
         load_kinds(path, ["z/z"])
-    with pytest.raises(InputError, match="no column 'kind'"):
+    with pytest.raises(
+        InputError,
+        match="no column 'kind'; name it with --architecture-col",
+    ):
         load_kinds(path, ["o/a"], architecture="kind")
+    with pytest.raises(InputError, match="no column 'llm'; name it with --name-column"):
+        load_kinds(path, ["o/a"], name="llm")

@@ -146,6 +146,8 @@ def test_bundles_in_a_work_folder(tmp_path: Path) -> None:
 def test_unusable_folders(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
         load_results([str(tmp_path / "x")])
+    with pytest.raises(InputError, match="A=: no folder follows"):
+        load_results(["A="])
     with pytest.raises(InputError, match="holds no result of calibrate select"):
         load_results([str(tmp_path)])
     folder = selected(tmp_path / "a")

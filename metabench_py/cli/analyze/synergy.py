@@ -105,8 +105,8 @@ def _text(found: Synergy) -> str:
     seen = f", abilities from {options.n_seen} of them" if options.seen is not None else ""
     lines = [
         f"{options.n_tests} tests of {options.n_items} items{seen}; {options.n_llms} LLMs; "
-        f"{len(options.seeds)} simulations a setting. RMSE of the first test's score on held-out "
-        "LLMs, points.",
+        f"{len(options.seeds)} simulation{'s' * (len(options.seeds) > 1)} a setting. RMSE of the "
+        "first test's score on held-out LLMs, points.",
         "",
     ]
     head: tuple[object, ...] = (
