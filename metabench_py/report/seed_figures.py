@@ -106,9 +106,10 @@ def seed_figure(points: Sequence[SeedPoint]) -> Any:
         )
         for k, setting in enumerate(settings)
     ]
+    best = "; large: the best setting of its seed" if any(one.best for one in points) else ""
     figure.legend(
         handles=handles, loc="outside upper left", ncols=min(4, len(handles)), frameon=False,
-        fontsize=8, title="A dot a seed, a line their mean; large: the best setting of its seed",
+        fontsize=8, title="A dot a seed, a line their mean" + best,
         title_fontsize=8, alignment="left",
     )  # fmt: skip
     return figure

@@ -48,27 +48,36 @@ def synergy_figure(
     matplotlib.figure.Figure
     """
     rho, alpha = np.asarray(correlations, float), np.asarray(dependences, float)
-    several = len(alpha) > 1
-    figure = new_figure(10.0 if several else 5.4, 4.4)
-    panels = figure.subplots(1, 1 + several, squeeze=False)[0]
-    if several:
+    grid = len(rho) > 1 and len(alpha) > 1
+    figure = new_figure(10.0 if grid else 5.4, 4.4)
+    panels = figure.subplots(1, 1 + grid, squeeze=False)[0]
+    if grid:
         _draw_grid(figure, panels[0], rho, alpha, gains)
     right = panels[-1]
     right.axhline(0.0, color=LINE, linewidth=1)
+    unit = "RMSE separate less joint, points"
+    if len(rho) == 1 and len(alpha) > 1:
+        right.plot(alpha, gains[:, 0], "o-", color=COLOURS[0], markersize=4)
+        quiet(
+            right, f"Gain at correlation {rho[0]:g}", "Dependence on other abilities", unit,
+            grid="y",
+        )  # fmt: skip
+        return figure
     right.fill_between(rho, lower, upper, color=COLOURS[0], alpha=0.18, linewidth=0)
-    label = "mean of all dependences" if several else f"dependence {alpha[0]:g}"
+    label = "mean of all dependences" if grid else f"dependence {alpha[0]:g}"
     right.plot(rho, mean, "o-", color=COLOURS[0], markersize=4, label=label)
-    if several:
-        best = int(np.nanargmax(np.nanmean(gains, axis=1)))
+    if grid and np.isfinite(gains).any():
+        # Where simulations failed there is no gain.
+        known = np.isfinite(gains).sum(axis=1)
+        total = np.where(np.isfinite(gains), gains, 0.0).sum(axis=1)
+        best = int(np.argmax(np.where(known > 0, total / np.maximum(known, 1), -np.inf)))
         right.plot(
             rho, gains[best], "o--", color=COLOURS[1], markersize=3,
             label=f"dependence {alpha[best]:g}, where it is largest",
         )  # fmt: skip
     right.legend(frameon=False, fontsize=8)
-    quiet(
-        right, "Over the correlation (band: 95 % over seeds)", "Correlation of abilities",
-        "RMSE separate less joint, points", grid="y",
-    )  # fmt: skip
+    band = " (band: 95 % over seeds)" if np.isfinite(lower).any() else ""
+    quiet(right, f"Over the correlation{band}", "Correlation of abilities", unit, grid="y")
     return figure
 
 

@@ -21,6 +21,7 @@ from metabench_py.analysis.synergy_simulation import (
 from metabench_py.compute import LocalPool
 from metabench_py.errors import ConvergenceError, InputError
 from metabench_py.gam.additive import fit_additive
+from metabench_py.report.synergy_figures import synergy_figure
 
 SMALL = SynergyOptions(
     correlations=(0.0, 1.0), dependences=(0.4,), seeds=(1, 2), n_llms=160, n_items=20
@@ -211,3 +212,19 @@ def test_refuses() -> None:
     ):
         with pytest.raises(InputError, match=match):
             replace(SMALL, **options)
+
+
+def test_figure_of_one_correlation_goes_over_the_dependences() -> None:
+    none = np.array([math.nan])
+    gains = np.array([[0.1], [0.4], [0.2]])
+    (axes,) = synergy_figure([0.3], [0.0, 0.5, 1.0], gains, none, none, none).axes
+    assert axes.get_xlabel() == "Dependence on other abilities"
+    assert axes.lines[-1].get_xydata().tolist() == [[0.0, 0.1], [0.5, 0.4], [1.0, 0.2]]
+
+
+def test_figure_where_simulations_failed() -> None:
+    gains = np.array([[math.nan, math.nan], [0.4, 0.6], [0.2, 0.9]])
+    mean = np.array([0.3, 0.75])
+    figure = synergy_figure([0.0, 1.0], [0.0, 0.5, 1.0], gains, mean, mean - 1, mean + 1)
+    labels = [line.get_label() for axes in figure.axes for line in axes.lines]
+    assert "dependence 1, where it is largest" in labels
