@@ -15,6 +15,7 @@ from metabench_py.irt.model import Floats
 from metabench_py.report.canvas import (
     COLOURS,
     INK,
+    MARKERS,
     MUTED,
     new_figure,
     quiet,
@@ -78,14 +79,14 @@ def clusters_figure(
         title = TITLES.get(panel.benchmark, panel.benchmark)
         _items(items, panel)
         n = int(panel.label.max()) + 1
-        quiet(items, f"{title}: {n} clusters, drawn items ringed", "Slope", "Intercept")
+        quiet(items, f"{title}: {n} clusters, drawn items ringed", "Slope a", "Intercept d")
         for number, (name, (sizes, values)) in enumerate(panel.validation.items()):
             validation.plot(
                 sizes, values, "o-", color=COLOURS[number % len(COLOURS)], markersize=4, label=name
             )
         validation.set_xticks(sorted({s for sizes, _ in panel.validation.values() for s in sizes}))
         validation.legend(frameon=False, fontsize=8)
-        quiet(validation, "Choice of their number", "Clusters", "Validation RMSE", grid="y")
+        quiet(validation, "Choice of their number", "Clusters", "Validation RMSE, points", grid="y")
         _bars(errors, panel.held_out)
         quiet(errors, "Held-out error of the score", "RMSE, points", "", grid="x")
     if joint is not None:
@@ -100,19 +101,19 @@ def clusters_figure(
         axes.set_xticks(at, [TITLES.get(target, target) for target in joint])
         axes.legend(frameon=False, fontsize=8, ncols=2, loc="upper left")
         axes.set_ylim(top=1.3 * max(max(pair) for pair in joint.values()))
-        quiet(axes, "Separate and joint reconstruction", "", "Held-out RMSE", grid="y")
+        quiet(axes, "Separate and joint reconstruction", "", "Held-out RMSE, points", grid="y")
     return figure
 
 
 def _items(axes: Any, panel: ClusterPanel) -> None:
-    from matplotlib import colormaps
-
-    n = int(panel.label.max()) + 1
-    # Neighbours in number get far colours; 30 clusters cannot all differ.
-    colours = colormaps["hsv"]((panel.label * 7 % n + 0.5) / n)
-    axes.scatter(
-        panel.slope, panel.intercept, c=colours, s=14, alpha=0.65, linewidths=0.0, zorder=2
-    )
+    # Six colours in six shapes tell 36 clusters apart.
+    for number in range(int(panel.label.max()) + 1):
+        here = panel.label == number
+        axes.scatter(
+            panel.slope[here], panel.intercept[here], s=14, alpha=0.75, linewidths=0.0, zorder=2,
+            color=COLOURS[number % len(COLOURS)],
+            marker=MARKERS[number // len(COLOURS) % len(MARKERS)],
+        )  # fmt: skip
     at = panel.chosen
     axes.scatter(
         panel.slope[at], panel.intercept[at], facecolors="none", edgecolors=INK, s=30,
