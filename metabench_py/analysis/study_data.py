@@ -39,7 +39,7 @@ class StudyData:
         0 to `n_folds` - 1, or -1: a test LLM; shape (n_llms,). LLMs of an organisation, and
         near-duplicates, share a fold.
     own_score
-        Whether the score is the share of right answers in this very matrix.
+        Whether the score is the share of right answers to `items`.
     flat
         Items left out because all training LLMs of some fold's fit answered them alike.
     n_incomplete, n_unscored
@@ -140,7 +140,10 @@ def load_studies(
         held = load_split(split)
     elif scores is not None and "split" in read_table(Path(scores), ("name",)).columns:
         held = load_split(Path(scores))
-    parts = {name: _complete(name, matrix, points) for name, matrix in matrices.items()}
+    parts = {
+        name: _complete(name, matrix, Path(responses), scores, points)
+        for name, matrix in matrices.items()
+    }
     training = sorted({n for one in parts.values() for n in one.llms if not held.get(n, False)})
     if not training:
         raise InputError(f"{responses}: no LLM is left to learn from.", path=str(responses))
@@ -150,8 +153,9 @@ def load_studies(
 
 
 def _matrices(path: Path, only: Sequence[str]) -> dict[str, ResponseMatrix]:
-    if path.is_file():
-        suffix = next((s for s in RESPONSE_SUFFIXES if path.name.endswith(s)), path.suffix)
+    suffix = next((s for s in RESPONSE_SUFFIXES if path.name.endswith(s)), path.suffix)
+    # A name that ends as a matrix's is no folder, even where there is no such file.
+    if path.is_file() or (suffix in RESPONSE_SUFFIXES and not path.exists()):
         name = path.name.removesuffix(suffix)
         if only and list(only) != [name]:
             raise InputError(
@@ -179,9 +183,23 @@ def _scores(path: Path, benchmarks: tuple[str, ...]) -> dict[str, dict[str, floa
 
 
 def _complete(
-    benchmark: str, matrix: ResponseMatrix, points: dict[str, dict[str, float]] | None
+    benchmark: str,
+    matrix: ResponseMatrix,
+    responses: Path,
+    scores: Path | None,
+    points: dict[str, dict[str, float]] | None,
 ) -> StudyData:
-    whole = (matrix.values != MISSING).all(axis=1)
+    absent = matrix.values == MISSING
+    whole = ~absent.any(axis=1)
+    if not whole.any():
+        item = int(absent.sum(axis=0).argmax())
+        raise InputError(
+            f"{responses}: {benchmark}: no LLM answered all {matrix.n_items} items; "
+            f"{matrix.items[item]!r} lacks the most answers ({int(absent[:, item].sum())} of "
+            f"{matrix.n_llms}). Leave such items out.",
+            path=str(responses),
+            benchmark=benchmark,
+        )
     scored = np.ones(matrix.n_llms, bool)
     share = 100.0 * (matrix.values == 1).mean(axis=1)
     if points is not None:
@@ -190,9 +208,11 @@ def _complete(
         share = np.array([known.get(name, np.nan) for name in matrix.llms])
     kept = whole & scored
     if not kept.any():
+        one = matrix.llms[int(np.flatnonzero(whole)[0])]
         raise InputError(
-            f"{benchmark}: no LLM has all {matrix.n_items} answers and a score; names must be "
-            "spelt alike in all files.",
+            f"{scores}: no score in {benchmark} of any LLM that has all answers, such as "
+            f"{one!r} of {responses}; names must be spelt alike in both files.",
+            path=str(scores),
             benchmark=benchmark,
         )
     return StudyData(
@@ -248,11 +268,23 @@ def _folded(one: StudyData, fold: Mapping[str, int], n_folds: int) -> StudyData:
             "and wrong by others; two or more are needed.",
             benchmark=one.benchmark,
         )
-    return replace(
+    answers = np.ascontiguousarray(one.answers[:, varied])
+    found = replace(
         one,
         items=tuple(one.items[i] for i in np.flatnonzero(varied)),
-        answers=np.ascontiguousarray(one.answers[:, varied]),
+        answers=answers,
+        # Of the items that are left, so that what is told of the share right holds of the score.
+        score=100.0 * answers.mean(axis=1) if one.own_score else one.score,
         fold=number,
         n_folds=n_folds,
         flat=tuple(one.items[i] for i in np.flatnonzero(~varied)),
     )
+    for held in range(n_folds):
+        seen_scores = found.score[found.training(held)]
+        if np.ptp(seen_scores) == 0.0:
+            raise InputError(
+                f"{one.benchmark}: all {len(seen_scores)} training LLMs outside fold {held + 1} "
+                f"have the score {seen_scores[0]:g}, which tells nothing; give scores that differ.",
+                benchmark=one.benchmark,
+            )
+    return found

@@ -21,7 +21,7 @@ from metabench_py.analysis.logistic import (
 from metabench_py.analysis.logistic_fit import fit_curves, fit_logistic
 from metabench_py.analysis.study_data import load_studies
 from metabench_py.compute import LocalPool, Shared
-from metabench_py.errors import ConvergenceError, InputError
+from metabench_py.errors import ConvergenceError, InputError, ResponseError
 from metabench_py.responses import ResponseMatrix
 
 
@@ -196,6 +196,17 @@ def test_what_is_left_out_is_told(tmp_path: Path) -> None:
     ]
 
 
+def test_the_share_right_is_of_the_items_that_are_left(tmp_path: Path) -> None:
+    matrix, _ = simulate(120, 12)
+    values = matrix.values.copy()
+    values[:, :4] = 1
+    path = tmp_path / "mine.parquet"
+    ResponseMatrix(matrix.llms, matrix.items, values).save(path)
+    one = load_studies(path, folds=3)["mine"]
+    assert one.answers.shape == (120, 8)
+    np.testing.assert_allclose(one.score, 100.0 * one.answers.mean(axis=1))
+
+
 def test_unusable_data(tmp_path: Path) -> None:
     folder, scores = write_study(tmp_path, "arc")
     (tmp_path / "mine.parquet").write_bytes((folder / "arc.parquet").read_bytes())
@@ -212,8 +223,24 @@ def test_unusable_data(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="'org0/model-0' is there twice"):
         load_studies(folder, tmp_path / "twice.parquet")
     table.assign(name="other/" + table["name"]).to_parquet(tmp_path / "other.parquet")
-    with pytest.raises(InputError, match="spelt alike"):
+    with pytest.raises(InputError, match=r"other.parquet: no score in arc .*spelt alike"):
         load_studies(folder, tmp_path / "other.parquet")
+    table.assign(arc=50.0).to_parquet(tmp_path / "flat.parquet")
+    with pytest.raises(InputError, match=r"arc: all \d+ .* outside fold 1 have the score 50"):
+        load_studies(folder, tmp_path / "flat.parquet", folds=3)
+    with pytest.raises(ResponseError, match=r"gone.parquet: no such file"):
+        load_studies(tmp_path / "gone.parquet")
+
+
+def test_an_item_that_nobody_answered_is_named(tmp_path: Path) -> None:
+    matrix, _ = simulate(60, 6)
+    values = matrix.values.copy()
+    values[:, 3] = -1
+    values[5, 2] = -1
+    path = tmp_path / "mine.parquet"
+    ResponseMatrix(matrix.llms, matrix.items, values).save(path)
+    with pytest.raises(InputError, match=r"mine.parquet: .*'q3' lacks the most answers \(60 of 60"):
+        load_studies(path)
 
 
 def test_figure_has_a_row_a_benchmark() -> None:
