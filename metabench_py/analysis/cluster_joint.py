@@ -22,8 +22,7 @@ from metabench_py.compute import Task, run_tasks
 from metabench_py.irt.model import Floats
 
 GRAND = "grand"
-_MEAN_LINEAR = "(mean linear predictor)"
-_OWN_LINEAR = "(own linear predictor)"
+_MEAN_LINEAR, _OWN_LINEAR = "mean_linear", "own_linear"
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,11 @@ def joint_recovery(
         linear = {name: one.linear[common.rows[name]] for name, one in parts.items()}
         base = {
             _MEAN_LINEAR: np.mean(list(linear.values()), axis=0),
-            **{name: one.theta[common.rows[name]] for name, one in parts.items()},
+            # Numbered, as a benchmark's name need not do for a predictor's.
+            **{
+                f"theta{i}": one.theta[common.rows[name]]
+                for i, (name, one) in enumerate(parts.items())
+            },
         }
         if held != TEST:
             for name, one in parts.items():
