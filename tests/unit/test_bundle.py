@@ -18,6 +18,7 @@ import pytest
 from helpers.bundles import edit_manifest, reseal, tiny_draft, tiny_gam
 
 import metabench_py
+from metabench_py import reconstruct
 from metabench_py.benchmarks import BENCHMARKS, TARGETS
 from metabench_py.bundle import default_bundle_path, load_bundle, read, resolve_bundle
 from metabench_py.bundle.export import copy_bundle
@@ -393,6 +394,27 @@ def test_bundles_that_ship_beside_the_default(
     assert resolve_bundle("T-few") == small
     with pytest.raises(BundleError, match=r"one of default, T-few\."):
         resolve_bundle("T-more")
+
+
+def test_the_small_bundle_that_ships() -> None:
+    small, whole = load_bundle("B-200"), load_bundle()
+    assert (small.name, small.version) == ("metabench-B-200", "B")
+    assert all(check.ok for check in verify_bundle(small.path))
+    counts = {b: len(model.parameters.items) for b, model in small.benchmarks.items()}
+    assert sum(counts.values()) == 200
+    assert min(counts.values()) >= 10
+    for b, model in small.benchmarks.items():
+        assert set(model.parameters.items) < set(whole.benchmarks[b].parameters.items)
+    # Its errors are of items that the LLMs predicted had no part in choosing.
+    assert small.manifest["provenance"]["items"]["chosen"] == 200
+    ratio = small.manifest["targets"]["grand"]["rmse"] / whole.manifest["targets"]["grand"]["rmse"]
+    assert 1.3 < ratio < 2.0
+    # The logs of a whole run do.
+    one, all_ = (reconstruct("example", bundle=name, engine="native") for name in ("B-200", None))
+    assert "other-items" in {flag.flag for flag in one.flags}
+    grand, better = one.scores["grand"], all_.scores["grand"]
+    assert grand.lower < better.score < grand.upper
+    assert grand.upper - grand.lower > better.upper - better.lower
 
 
 def test_unknown_rds_is_left_out_unless_trusted(tmp_path: Path) -> None:
