@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure
 
 from metabench_py.analysis.answer_pruning import lasso, prune
 from metabench_py.analysis.answers import AnswersOptions, analyze_answers, study_fold
-from metabench_py.compute import LocalPool, Shared
+from metabench_py.compute import Shared
 from metabench_py.errors import InputError, MissingDependencyError
 from metabench_py.gam.linear import fit_linear
 
@@ -115,9 +116,9 @@ def test_a_fold_is_predicted_without_its_scores() -> None:
 
 
 def test_predicts_answers_and_scores() -> None:
-    data = study(500, 30, test=True)
+    data = study(400, 30, test=True)
     options = AnswersOptions(sizes=(5, 15), draws=4)
-    with LocalPool(1) as pool:
+    with ThreadPoolExecutor(1) as pool:
         found = analyze_answers({"arc": data}, options, executor=pool)["arc"]
     five, fifteen = found.sizes
     assert (five.n_items, fifteen.n_items) == (5, 15)
@@ -146,7 +147,7 @@ def test_predicts_answers_and_scores() -> None:
 def test_the_share_right_as_score_needs_no_spline() -> None:
     data = study(300, 20)
     own = replace(data, score=100.0 * data.answers.mean(axis=1), own_score=True)
-    with LocalPool(1) as pool:
+    with ThreadPoolExecutor(1) as pool:
         found = analyze_answers({"arc": own}, AnswersOptions(sizes=(8,), draws=1), executor=pool)
     (size,) = found["arc"].sizes
     assert size.share == size.score
