@@ -124,7 +124,7 @@ def _draw_errors(
         quiet(
             one,
             "Over size",
-            "Parameters, thousand millions",
+            "Parameters, billions",
             "Reconstructed less true, points",
             grid="y",
         )

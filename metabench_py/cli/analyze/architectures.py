@@ -65,7 +65,7 @@ def architectures_command(
         str, typer.Option(help="Column of --models: architectures.")
     ] = "arch",
     size_column: Annotated[
-        str, typer.Option(help="Column of --models: thousand millions (10^9) of parameters.")
+        str, typer.Option(help="Column of --models: billions (10^9) of parameters.")
     ] = "size",
     least: Annotated[
         int, typer.Option(help="LLMs that an architecture must have to be compared.")
