@@ -72,6 +72,10 @@ class CurveOptions:
             raise InputError(
                 f"Order {unknown[0] if unknown else ''!r}: choose {', '.join(ITEM_ORDERS)}."
             )
+        if len(set(self.orders)) < len(self.orders):
+            raise InputError(f"Orders {', '.join(self.orders)}: name each once.")
+        if self.seed < 0:
+            raise InputError(f"The seed is {self.seed}; give 0 or more.", option="seed")
         if self.draws < 2:
             raise InputError(f"{self.draws} random orders make no band; take 2 or more.")
         if any(n < 0 for n in self.budgets):

@@ -85,6 +85,8 @@ class CalibrationOptions:
                 "more.",
                 basis_size=self.basis_size,
             )
+        if self.seed < 0:
+            raise InputError(f"The seed is {self.seed}; give 0 or more.", option="seed")
         check_stages(self.second_stage)
         if self.order not in ITEM_ORDERS:
             raise InputError(f"Order {self.order!r}: choose {', '.join(ITEM_ORDERS)}.")

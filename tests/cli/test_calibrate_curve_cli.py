@@ -86,6 +86,8 @@ def test_json_of_a_bundle_s_items(
         (("--budgets", "0"), "--budgets 0"),
         (("--budgets", "73"), "A budget of 73 items: there are 72"),
         (("--orders", "greedy,best"), "Order 'best': choose greedy, ridge"),
+        (("--orders", "greedy,greedy"), "Orders greedy, greedy: name each once"),
+        (("--seed", "-1"), "The seed is -1; give 0 or more"),
         (("--plot", "curve.gif"), "end its name in .png"),
         (("--out", "curve.txt"), "end its name in .csv or .json"),
         (("--items-out", "few.csv"), "--items-out and --budget go together"),
@@ -107,3 +109,17 @@ def test_what_cannot_be_done(
     assert isinstance(result.exception, InputError)
     assert says in str(result.exception)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("option", "name"), [("--out", "a.csv"), ("--plot", "a.svg"), ("--items-out", "a.csv")]
+)
+def test_a_folder_in_a_file_s_place_is_told_before_the_work(
+    world: tuple[Path, Path, Path], tmp_path: Path, option: str, name: str
+) -> None:
+    (tmp_path / name).mkdir()
+    more = ("--budget", "62") if option == "--items-out" else ()
+    result = invoke(world, option, str(tmp_path / name), *more)
+    assert isinstance(result.exception, InputError)
+    assert f"{option} {tmp_path / name}: that is a folder" in str(result.exception)
+    assert [p.name for p in tmp_path.iterdir()] == [name]

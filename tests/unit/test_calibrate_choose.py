@@ -131,5 +131,7 @@ def test_what_cannot_be_chosen(world: tuple[Path, Path, Path], tmp_path: Path) -
         options = replace(OPTIONS, choose=n)
         with pytest.raises(InputError, match=f"{n} items cannot be listed: take 60 or more"):
             calibrate(*world, tmp_path / "few", **about, options=options)
+    with pytest.raises(InputError, match="The seed is -1; give 0 or more"):
+        CalibrationOptions(seed=-1)
     with pytest.raises(InputError, match="Order 'best': choose greedy, ridge"):
         replace(OPTIONS, order="best")  # type: ignore[arg-type]

@@ -153,10 +153,16 @@ def _check(
         from metabench_py.report.figures import check_plot
 
         check_plot(plot, 1)
-    if out is not None and out.suffix not in (".csv", ".json"):
-        raise InputError(f"--out {out}: end its name in .csv or .json.", path=str(out))
-    if items_out is not None and items_out.suffix != ".csv":
-        raise InputError(f"--items-out {items_out}: end its name in .csv.", path=str(items_out))
+    for option, path, endings in (
+        ("--out", out, (".csv", ".json")), ("--items-out", items_out, (".csv",)),
+    ):  # fmt: skip
+        if path is not None and path.suffix not in endings:
+            raise InputError(
+                f"{option} {path}: end its name in {' or '.join(endings)}.", path=str(path)
+            )
+    for option, path in (("--out", out), ("--items-out", items_out), ("--plot", plot)):
+        if path is not None and path.is_dir():
+            raise InputError(f"{option} {path}: that is a folder; name a file.", path=str(path))
     if (items_out is None) != (budget is None):
         raise InputError("--items-out and --budget go together: a file, and how many items.")
     one_of("--order", order, ITEM_ORDERS)
