@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metabench_py.cli.calibrate.places import Workers, place_of
-from metabench_py.cli.options import BundleOfVersion, Json, Trust
+from metabench_py.cli.options import Json, Trust
 from metabench_py.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,7 +41,9 @@ def figures_command(
         Path | None,
         typer.Option(help="Folder of what other commands printed or made: synergy.json, seeds/."),
     ] = None,
-    bundle: BundleOfVersion = None,
+    bundle: Annotated[
+        str | None, typer.Option(help="Folder or name, such as B-200; default if left out.")
+    ] = None,
     trust: Trust = False,
     formats: Annotated[
         str, typer.Option("--format", help="pdf, svg or png; several with commas.")
@@ -59,6 +61,8 @@ def figures_command(
     from metabench_py.figures.registry import FIGURES, choose
 
     kinds = kinds_of(formats)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out}: that is a file; name a folder.", path=str(out))
     wanted = [name for name in names if name not in ("all", "list")]
     chosen = choose(wanted) if wanted else list(FIGURES.values())
     with _sources(data, results, bundle, trust, (llms, subsets, seed), workers) as sources:

@@ -134,18 +134,17 @@ class Sources:
     @cached_property
     def published_banks(self) -> dict[str, ItemParameters]:
         """Published item parameters, by benchmark; not all benchmarks have them."""
-        import pandas as pd
-
         from metabench_py.irt.model import ItemParameters
 
         found = {}
+        numbers = ("a1", "d", "g", "u")
         for benchmark in BENCHMARKS:
             path = self.file("items").with_name(f"items-{benchmark}.parquet")
             if path.is_file():
-                table = pd.read_parquet(path)
+                table = _read_parquet(path, ("item", *numbers))
                 found[str(benchmark)] = ItemParameters(
                     tuple(map(str, table["item"])),
-                    *(table[name].to_numpy(np.float64) for name in ("a1", "d", "g", "u")),
+                    *(table[name].to_numpy(np.float64) for name in numbers),
                 )
         return found
 
@@ -199,20 +198,21 @@ class Sources:
         return plain, permuted
 
     def _table(self, need: Need, columns: tuple[str, ...]) -> DataFrame:
-        import pandas as pd
+        return _read_parquet(self.file(need), ("name", *columns)).set_index("name")
 
-        path = self.file(need)
-        try:
-            table = pd.read_parquet(path)
-        except (OSError, ValueError) as error:
-            first = str(error).partition("\n")[0]
-            raise InputError(
-                f"{path} is not a readable table ({first}).", path=str(path)
-            ) from error
-        absent = [name for name in ("name", *columns) if name not in table.columns]
-        if absent:
-            raise InputError(f"{path} has no column {absent[0]!r}.", path=str(path))
-        return table.set_index("name")
+
+def _read_parquet(path: Path, columns: tuple[str, ...]) -> DataFrame:
+    import pandas as pd
+
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        first = str(error).partition("\n")[0]
+        raise InputError(f"{path} is not a readable table ({first}).", path=str(path)) from error
+    absent = [name for name in columns if name not in table.columns]
+    if absent:
+        raise InputError(f"{path} has no column {absent[0]!r}.", path=str(path))
+    return table
 
 
 def read_json(path: Path) -> Any:

@@ -149,8 +149,8 @@ def versions(sources: Sources) -> Any:
         return float(np.mean([one["theta"] for one in every.values()]))
 
     targets: list[Target] = [*BENCHMARKS, "grand"]
-    return version_figure(
-        [
+    try:
+        panels = [
             VersionPanel(
                 target,
                 *(np.array([theta(f, n, target) for n in names]) for f in (first, second)),
@@ -161,7 +161,13 @@ def versions(sources: Sources) -> Any:
             )
             for target in targets
         ]
-    )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{paths[0]} or {paths[1]} lacks a score or an ability ({error!r}); reconstruct all "
+            "benchmarks again with both versions.",
+            path=str(paths[0]),
+        ) from error
+    return version_figure(panels)
 
 
 def seeds(sources: Sources) -> Any:
@@ -171,8 +177,13 @@ def seeds(sources: Sources) -> Any:
     from metabench_py.report.seed_figures import seed_figure
 
     folder = sources.file("seeds")
-    found = analyze_seeds(load_results([str(p) for p in sorted(folder.iterdir()) if p.is_dir()]))
-    return seed_figure(seed_points(found))
+    inside = [str(p) for p in sorted(folder.iterdir()) if p.is_dir()] if folder.is_dir() else []
+    if not inside:
+        raise InputError(
+            f"{folder} holds no folders; put there what `calibrate select` wrote.",
+            path=str(folder),
+        )
+    return seed_figure(seed_points(analyze_seeds(load_results(inside))))
 
 
 def budget(sources: Sources) -> Any:
@@ -207,7 +218,7 @@ def synergy(sources: Sources) -> Any:
             np.array([one[name] for one in along], np.float64)
             for name in ("gain", "lower", "upper")
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path} is not what `analyze synergy --json` prints ({error!r}).", path=str(path)
         ) from error

@@ -79,6 +79,7 @@ def test_list(data: Path) -> None:
         (["all", "--results", "nowhere"], "--results nowhere: no such folder"),
         (["all", "--llms", "3"], "--llms 3: take 50 or more"),
         (["item-model", "--bundle", "nowhere"], "nowhere"),
+        (["item-model", "--out", __file__], "that is a file; name a folder"),
     ],
 )
 def test_bad_input(

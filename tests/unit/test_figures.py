@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from metabench_py.analysis.synergy import analyze_synergy
@@ -192,9 +193,22 @@ def test_damaged_inputs_are_named(tmp_path: Path) -> None:
         (tmp_path / f"version-{version}.json").write_text("[]")
     with pytest.raises(InputError, match="have 0 LLMs in common"):
         FIGURES["versions"].build(Sources(BUNDLE, None, tmp_path))
+    empty = [{"model": name, "scores": {}, "abilities": {}} for name in "abc"]
+    for version in "AB":
+        (tmp_path / f"version-{version}.json").write_text(json.dumps(empty))
+    with pytest.raises(InputError, match=r"version-B\.json lacks a score or an ability"):
+        FIGURES["versions"].build(Sources(BUNDLE, None, tmp_path))
+    (tmp_path / "seeds").mkdir()
+    with pytest.raises(InputError, match=r"seeds holds no folders"):
+        FIGURES["seeds"].build(Sources(BUNDLE, None, tmp_path))
     (tmp_path / "version-A.json").write_text('[{"model": "m"}]')
     with pytest.raises(InputError, match=r"version-A\.json is not the array"):
         FIGURES["versions"].build(Sources(BUNDLE, None, tmp_path))
     (tmp_path / "llm-scores.parquet").write_bytes(b"no table")
     with pytest.raises(InputError, match=r"llm-scores\.parquet is not a readable table"):
         FIGURES["score-distributions"].build(Sources(BUNDLE, tmp_path))
+    items = tmp_path / "published" / BUNDLE.version / "items-arc.parquet"
+    items.parent.mkdir(parents=True)
+    pd.DataFrame({"item": ["1"]}).to_parquet(items)
+    with pytest.raises(InputError, match=r"items-arc\.parquet has no column 'a1'"):
+        FIGURES["item-parameters"].build(Sources(BUNDLE, tmp_path))
