@@ -7,7 +7,7 @@ linear predictor leaves two benchmarks out; here it is of all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench_py.analysis.clusters import ClusterFold
+from metabench_py.analysis.cluster_choice import ClusterFold
 from metabench_py.analysis.study_data import TEST, StudyData
+from metabench_py.analysis.study_run import Progress, rms
 from metabench_py.calibration.recovery import ENOUGH_FOR_ADAPTIVE, recover
 from metabench_py.compute import Task, run_tasks
 from metabench_py.irt.model import Floats
@@ -114,7 +115,7 @@ def joint_recovery(
     folds: Mapping[str, Mapping[int, ClusterFold]],
     *,
     executor: Executor,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> JointStudy:
     """Reconstruct all scores from all benchmarks' chosen items; see `enough_for_joint`.
 
@@ -180,10 +181,10 @@ def joint_recovery(
         tuple(
             JointRecovery(
                 target,
-                _rms(fitted[target] - common.score[target][train]),
-                _rms((predicted[target] - common.score[target])[train]),
-                _rms((separate[target] - common.score[target])[train]),
-                _rms(ahead[target] - common.score[target][test]) if test.any() else None,
+                rms(fitted[target] - common.score[target][train]),
+                rms((predicted[target] - common.score[target])[train]),
+                rms((separate[target] - common.score[target])[train]),
+                rms(ahead[target] - common.score[target][test]) if test.any() else None,
             )
             for target in targets
         ),
@@ -196,7 +197,3 @@ def joint_fit(
     """Fit one GAM (a worker calls it): scores of the LLMs fitted on, and of the others; 0-100."""
     found = recover(features, score, [other], name)
     return np.clip(found.fitted, 0.0, 100.0), np.clip(found.predicted[0], 0.0, 100.0)
-
-
-def _rms(error: Floats) -> float:
-    return float(np.sqrt(np.mean(error**2)))

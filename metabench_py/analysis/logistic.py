@@ -9,7 +9,7 @@ mean, and two rivals on the same items: splines of the share right and of a 2PL'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
@@ -17,12 +17,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench_py.analysis.kernel_density import density
-from metabench_py.analysis.logistic_fit import LogisticCurves, fit_curves, log_shares
+from metabench_py.analysis.logistic_fit import LogisticCurves, fit_curves
+from metabench_py.analysis.score_posterior import ScorePosterior
 from metabench_py.analysis.study_data import TEST, StudyData
+from metabench_py.analysis.study_run import Progress, rms, run_folds
 from metabench_py.benchmarks import FitMode
 from metabench_py.calibration.recovery import recover
-from metabench_py.compute import Shared, Task, run_tasks
+from metabench_py.compute import Shared
 from metabench_py.errors import InputError
 from metabench_py.irt.engine import FitOptions
 from metabench_py.irt.model import Floats
@@ -31,8 +32,6 @@ Method = Literal["mode", "mean", "share", "irt"]
 Choice = Literal["all", "steepest", "random"]
 METHODS: tuple[Method, ...] = get_args(Method)
 _USUAL_SIZES = (10, 20, 50, 100, 200, 350)
-_FEW = 1e-300
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -146,55 +145,6 @@ class LogisticStudy:
         }
 
 
-@dataclass(frozen=True, eq=False)
-class ScorePosterior:
-    """Posterior of scores from answers.
-
-    Attributes
-    ----------
-    grid
-        Scores, shape (n_points,).
-    log_prior
-        Shape (n_points,).
-    right, wrong
-        Log-probabilities of either answer, shape (n_items, n_points).
-    """
-
-    grid: Floats
-    log_prior: Floats
-    right: Floats
-    wrong: Floats
-
-    @classmethod
-    def of(cls, curves: LogisticCurves, score: Floats, points: int = 1024) -> ScorePosterior:
-        """Make it of the training LLMs' curves and scores (0-100)."""
-        grid = np.linspace(0.0, 100.0, points)
-        right, wrong = log_shares(curves.logits(grid).T)
-        prior = density(score, points, 0.0, 100.0)
-        return cls(grid, np.log(np.maximum(prior, _FEW)), right, wrong)
-
-    def log_posterior(self, answers: NDArray[np.int8], columns: Sequence[int]) -> Floats:
-        """Up to a constant an LLM, shape (n_llms, n_points); `columns` of the items answered."""
-        at = list(columns)
-        given = answers[:, at].astype(np.float64)
-        found: Floats = (
-            given @ (self.right[at] - self.wrong[at]) + self.wrong[at].sum(axis=0) + self.log_prior
-        )
-        return found
-
-    def predict(
-        self, answers: NDArray[np.int8], columns: Sequence[int]
-    ) -> tuple[Floats, Floats, Floats]:
-        """Mode, mean and standard deviation of the score, shape (n_llms,) each."""
-        logs = self.log_posterior(answers, columns)
-        mode = self.grid[logs.argmax(axis=1)]
-        weight = np.exp(logs - logs.max(axis=1, keepdims=True))
-        weight /= weight.sum(axis=1, keepdims=True)
-        mean = weight @ self.grid
-        variance = weight @ self.grid**2 - mean**2
-        return mode, mean, np.sqrt(np.maximum(variance, 0.0))
-
-
 def analyze_logistic(
     data: Mapping[str, StudyData],
     options: LogisticOptions | None = None,
@@ -219,26 +169,11 @@ def analyze_logistic(
         A 2PL gives no usable numbers.
     """
     options = options or LogisticOptions()
-    found: dict[tuple[str, int], _Fold] = {}
-    sizes = {name: _sizes(one, options) for name, one in data.items()}
-    total = sum(one.n_folds + 1 for one in data.values())
-    tasks = []
-    for name, one in data.items():
-        shared = Shared(one)
-        for held in (TEST, *range(one.n_folds)):
-
-            def done(value: _Fold, key: tuple[str, int] = (name, held)) -> None:
-                found[key] = value
-                if progress is not None:
-                    progress(len(found), total)
-
-            call = (shared, held, sizes[name], options)
-            tasks.append(Task(f"{name}, fold {held + 1}", study_fold, call, done))
-    run_tasks(tasks, executor)
-    return {
-        name: _joined(one, options, {h: found[name, h] for h in (TEST, *range(one.n_folds))})
-        for name, one in data.items()
-    }
+    folds = run_folds(
+        data, study_fold, {name: (_sizes(one, options), options) for name, one in data.items()},
+        executor=executor, progress=progress,
+    )  # fmt: skip
+    return {name: _joined(one, options, folds[name]) for name, one in data.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -340,10 +275,10 @@ def _joined(data: StudyData, options: LogisticOptions, folds: Mapping[int, _Fold
         choice, size, _, method = key
         errors.setdefault((choice, size, method), []).append(
             (
-                _rms(error),
+                rms(error),
                 float(np.abs(error).mean()),
                 float(error.mean()),
-                _rms(test) if len(test) else None,
+                rms(test) if len(test) else None,
             )
         )
     recovered = []
@@ -354,7 +289,7 @@ def _joined(data: StudyData, options: LogisticOptions, folds: Mapping[int, _Fold
         recovered.append(
             Recovered(
                 choice, size, method,
-                None if seen is None else _rms(seen - data.score[train]),
+                None if seen is None else rms(seen - data.score[train]),
                 rmse, mae, bias,
                 float(np.mean(tests)) if tests else None,
             )
@@ -369,7 +304,3 @@ def _joined(data: StudyData, options: LogisticOptions, folds: Mapping[int, _Fold
         predictions["all", len(data.items), 0, "mode"],
         in_sample,
     )
-
-
-def _rms(error: Floats) -> float:
-    return float(np.sqrt(np.mean(error**2)))

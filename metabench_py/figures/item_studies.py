@@ -33,7 +33,8 @@ def logistic(sources: Sources) -> Any:
 
 def answers(sources: Sources) -> Any:
     """Items removed one by one, and the answers to them predicted."""
-    from metabench_py.analysis.answers import AnswersOptions, analyze_answers
+    from metabench_py.analysis.answer_folds import AnswersOptions
+    from metabench_py.analysis.answers import analyze_answers
     from metabench_py.report.answer_figures import answers_figure
 
     found = analyze_answers(
@@ -46,7 +47,8 @@ def answers(sources: Sources) -> Any:
 
 def clusters(sources: Sources) -> Any:
     """Items drawn from clusters of the bundle's item parameters."""
-    from metabench_py.analysis.clusters import ClusterOptions, cluster_folds, judge_clusters
+    from metabench_py.analysis.cluster_choice import ClusterOptions
+    from metabench_py.analysis.clusters import cluster_folds, judge_clusters
     from metabench_py.report.cluster_figures import clusters_figure
 
     models = {str(b): m for b, m in sources.bundle.benchmarks.items()}

@@ -12,11 +12,11 @@ import pytest
 from helpers.golden_subsample import benchmark_data
 
 from metabench_py.analysis.answer_pruning import prune
-from metabench_py.analysis.clusters import parameter_points
+from metabench_py.analysis.cluster_choice import parameter_points
 from metabench_py.analysis.kernel_density import bandwidth, density
 from metabench_py.analysis.kmeans import kmeans
-from metabench_py.analysis.logistic import ScorePosterior
 from metabench_py.analysis.logistic_fit import fit_curves, fit_logistic
+from metabench_py.analysis.score_posterior import ScorePosterior
 from metabench_py.bundle import load_bundle
 
 pytestmark = pytest.mark.usefixtures("needs_r")

@@ -13,8 +13,9 @@ import pytest
 from helpers.item_studies import simulate, study
 from matplotlib.figure import Figure
 
+from metabench_py.analysis.answer_folds import AnswersOptions, study_fold
 from metabench_py.analysis.answer_pruning import lasso, prune
-from metabench_py.analysis.answers import AnswersOptions, analyze_answers, study_fold
+from metabench_py.analysis.answers import analyze_answers
 from metabench_py.compute import Shared
 from metabench_py.errors import InputError, MissingDependencyError
 from metabench_py.gam.linear import fit_linear
@@ -161,6 +162,8 @@ def test_options_and_sizes_are_checked() -> None:
             AnswersOptions(**wrong)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="30 of 30 items leave none"):
         AnswersOptions(sizes=(30,)).of(study())
+    with pytest.raises(InputError, match="arc: 39 LLMs outside a fold do not determine"):
+        AnswersOptions(sizes=(5,)).of(study(60, 60, seed=1))
     with pytest.raises(InputError, match="do not determine"):
         prune(np.zeros((10, 9), np.int8), np.zeros(10))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -11,17 +10,16 @@ import pytest
 from helpers.item_studies import N_FOLDS, study
 from matplotlib.figure import Figure
 
-from metabench_py.analysis.cluster_joint import enough_for_joint, joint_recovery
-from metabench_py.analysis.clusters import (
+from metabench_py.analysis.cluster_choice import (
     ClusterOptions,
     cluster_fold,
-    cluster_folds,
-    judge_clusters,
     parameter_points,
     sample_items,
 )
+from metabench_py.analysis.cluster_joint import enough_for_joint, joint_recovery
+from metabench_py.analysis.clusters import cluster_folds, judge_clusters
 from metabench_py.analysis.kmeans import kmeans
-from metabench_py.compute import Shared
+from metabench_py.compute import LocalPool, Shared
 from metabench_py.errors import InputError
 from metabench_py.irt.model import ItemParameters
 
@@ -133,10 +131,8 @@ def test_given_parameters_are_clustered() -> None:
     assert (found.chosen % 3).tolist() == [0, 1, 2, 0, 1, 2]
 
 
-def test_chooses_judges_and_joins(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Joint GAMs of fewer LLMs are plain splines, which take a tenth of the time.
-    monkeypatch.setattr("metabench_py.analysis.cluster_joint.ENOUGH_FOR_ADAPTIVE", 15)
-    one, other = study(136, 24, seed=1, test=True), study(136, 24, seed=1, test=True)
+def test_chooses_judges_and_joins() -> None:
+    one, other = study(323, 24, seed=1, test=True), study(323, 24, seed=1, test=True)
     # The second benchmark: the same LLMs, half of the items each.
     data = {
         "arc": replace(one, items=one.items[:12], answers=one.answers[:, :12]),
@@ -145,7 +141,8 @@ def test_chooses_judges_and_joins(monkeypatch: pytest.MonkeyPatch) -> None:
     }  # fmt: skip
     options = replace(SMALL, n_items=6, clusters=(2, 3))
     told = []
-    with ThreadPoolExecutor(1) as pool:
+    # A worker has one BLAS thread, with which adaptive GAMs take a tenth of the time.
+    with LocalPool(1) as pool:
         folds = cluster_folds(
             data, options, executor=pool, progress=lambda done, total: told.append((done, total))
         )

@@ -12,13 +12,9 @@ from helpers.item_studies import simulate, study, write_study
 from matplotlib.figure import Figure
 
 from metabench_py.analysis.kernel_density import bandwidth, density
-from metabench_py.analysis.logistic import (
-    LogisticOptions,
-    ScorePosterior,
-    analyze_logistic,
-    study_fold,
-)
+from metabench_py.analysis.logistic import LogisticOptions, analyze_logistic, study_fold
 from metabench_py.analysis.logistic_fit import fit_curves, fit_logistic
+from metabench_py.analysis.score_posterior import ScorePosterior
 from metabench_py.analysis.study_data import load_studies
 from metabench_py.compute import LocalPool, Shared
 from metabench_py.errors import ConvergenceError, InputError, ResponseError

@@ -58,7 +58,8 @@ def answers_command(
 ) -> None:
     """Remove items one by one, and predict the answers to them from the items left."""
     check_files(out, plot)
-    from metabench_py.analysis.answers import AnswersOptions, analyze_answers
+    from metabench_py.analysis.answer_folds import AnswersOptions
+    from metabench_py.analysis.answers import analyze_answers
 
     options = AnswersOptions(tuple(items or ()), rule, ridge, draws, seed)
     data = open_studies(responses, scores, split, benchmark, folds, seed)

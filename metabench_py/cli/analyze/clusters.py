@@ -87,8 +87,9 @@ def clusters_command(
 ) -> None:
     """Cluster items by their parameters, draw some of each, and see what they tell."""
     check_files(out, plot)
+    from metabench_py.analysis.cluster_choice import ClusterOptions
     from metabench_py.analysis.cluster_joint import enough_for_joint, joint_recovery
-    from metabench_py.analysis.clusters import ClusterOptions, cluster_folds, judge_clusters
+    from metabench_py.analysis.clusters import cluster_folds, judge_clusters
 
     types = tuple(one_of("--item-type", one, ITEM_TYPES) for one in item_type or ITEM_TYPES)
     methods = tuple(one_of("--method", one, _METHODS) for one in method or ("EAP", "MAP"))
