@@ -114,6 +114,13 @@ def test_a_fold_is_predicted_without_its_scores() -> None:
     for name in ("gam", "lasso", "share", "score"):
         one, other = getattr(first.sizes[8], name), getattr(again.sizes[8], name)
         np.testing.assert_array_equal(one.held, other.held, err_msg=name)
+    # Nor do its answers choose items, or fit anything.
+    flipped = np.where((data.fold == 0)[:, None], 1 - data.answers, data.answers).astype(np.int8)
+    third = study_fold(Shared(replace(data, answers=flipped)), 0, (8,), options)
+    np.testing.assert_array_equal(first.removed, third.removed)
+    np.testing.assert_array_equal(first.lasso_best.seen, third.lasso_best.seen)
+    np.testing.assert_array_equal(first.sizes[8].share.seen, third.sizes[8].share.seen)
+    assert (first.linear.held != third.linear.held).any()
 
 
 def test_predicts_answers_and_scores() -> None:

@@ -103,6 +103,10 @@ def test_a_fold_is_predicted_without_its_scores() -> None:
     assert len(first.held) == 3 + 3 + 6 + 2
     for key, predicted in first.held.items():
         np.testing.assert_array_equal(predicted, again.held[key], err_msg=str(key))
+    # Nor do its answers fit a curve.
+    flipped = np.where((data.fold == 0)[:, None], 1 - data.answers, data.answers).astype(np.int8)
+    third = study_fold(Shared(replace(data, answers=flipped)), 0, (5,), options)
+    np.testing.assert_array_equal(first.curves.slope, third.curves.slope)
 
 
 def test_recovers_scores_and_tells_all_methods() -> None:

@@ -68,8 +68,8 @@ def clusters_command(
     bundle: Annotated[
         str | None,
         typer.Option(
-            help="Cluster by the parameters of this bundle (folder or name). Default: fitted on "
-            "the LLMs that choose."
+            help="Cluster by the parameters of this bundle (folder or name), which may have seen "
+            "LLMs held out. Default: fitted on the LLMs that choose."
         ),
     ] = None,
     trust: Trust = False,
@@ -99,6 +99,12 @@ def clusters_command(
     )  # fmt: skip
     data = open_studies(responses, scores, split, benchmark, folds, seed)
     given = None if bundle is None else _parameters(bundle, trust, data)
+    if given is not None:
+        typer.echo(
+            "Note: item parameters of a bundle may come of LLMs that are held out here; clusters "
+            "then look better than they are.",
+            err=True,
+        )
     with working("clusters", workers) as (executor, progress):
         found = cluster_folds(data, options, given, executor=executor, progress=progress)
     joint, reason = None, enough_for_joint(data)

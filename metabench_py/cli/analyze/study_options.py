@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from metabench_py.cli.calibrate.places import Workers, place_of
+from metabench_py.cli.calibrate.places import place_of
 from metabench_py.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ Folds = Annotated[
     int, typer.Option(help="Of the cross-validation, which keeps organisations together.")
 ]
 Seed = Annotated[int, typer.Option(help="Of folds and random choices.")]
+Workers = Annotated[int | None, typer.Option(help="Processes at a time. Default: one a core.")]
 Out = Annotated[Path | None, typer.Option(help="Write the table (.csv, .parquet).")]
 Plot = Annotated[Path | None, typer.Option(help="Draw it (.png, .svg, .pdf).")]
 
