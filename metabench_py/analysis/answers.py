@@ -44,8 +44,8 @@ class ItemAnswer:
         Share of right predictions; of those by the training LLMs' more frequent answer.
     explained
         Share of the deviance explained; below 0: worse than the share of right answers.
-    folds
-        Folds in which it was removed.
+    folds, n_llms
+        Folds in which it was removed, and LLMs in these.
     """
 
     item: str
@@ -53,6 +53,7 @@ class ItemAnswer:
     majority: float
     explained: float
     folds: int
+    n_llms: int
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class SizeResult:
     score
         Of the score: a spline of this share; the share itself where it is the score.
     accuracy, majority
-        Mean over LLMs and removed items.
+        Mean over all predicted answers.
     n_loose
         Regressions (of all folds) whose search did not end: without a ridge, separated answers.
     """
@@ -203,7 +204,7 @@ def _joined(
         ]
         tests = [one.test for one in draws if one.test is not None]
         items = _item_answers(data, folds, size)
-        weight = np.array([one.folds for one in items], np.float64)
+        weight = np.array([one.n_llms for one in items], np.float64)
         return SizeResult(
             size,
             errors(lambda f: Pair(f.linear.seen[:, size - 1], f.linear.held[:, size - 1]),
@@ -264,7 +265,7 @@ def _item_answers(
             ):
                 entry[k] += value
     return tuple(
-        ItemAnswer(data.items[i], hit / n, often / n, 1.0 - left / base, int(times))
+        ItemAnswer(data.items[i], hit / n, often / n, 1.0 - left / base, int(times), int(n))
         for i, (n, hit, often, left, base, times) in sorted(sums.items())
     )
 

@@ -143,6 +143,10 @@ def test_predicts_answers_and_scores() -> None:
     assert found.lasso_original[1] <= 30
     for size in found.sizes:
         assert sum(item.folds for item in size.items) == (30 - size.n_items) * data.n_folds
+        answers = sum(item.n_llms for item in size.items)
+        assert answers == (30 - size.n_items) * int((data.fold >= 0).sum())
+        right = sum(item.accuracy * item.n_llms for item in size.items)
+        assert size.accuracy == pytest.approx(right / answers)
     train = data.fold >= 0
     right = 100 * data.answers[train].mean(axis=1)
     error = np.sqrt(np.mean((found.share[train] - right) ** 2))
