@@ -78,6 +78,8 @@ def read_log(
 ) -> LogResponses:
     """Read a sample log of lm-eval, raw or reduced to item keys, filter and metrics.
 
+    Rows of other items are left aside: a bundle may hold a part of a run's items.
+
     Parameters
     ----------
     metric
@@ -86,8 +88,6 @@ def read_log(
         Ids of the items asked for.
     lookup
         `item_lookup` of these items, where many logs are read.
-
-    Rows of other items are left aside: a bundle may hold a part of a run's items.
 
     Raises
     ------

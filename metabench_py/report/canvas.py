@@ -78,15 +78,17 @@ def styled(draw: Callable[P, Any]) -> Callable[P, Any]:
 
 
 def check_format(path: Path) -> None:
-    """Refuse a file's name without a known ending before any work is done.
+    """Refuse a file that cannot be drawn to before any work is done.
 
     Raises
     ------
     InputError
-        The name ends in none of `FORMATS`.
+        The name ends in none of `FORMATS`, or is that of a folder.
     """
     if path.suffix not in FORMATS:
         raise InputError(f"--plot {path}: end its name in {', '.join(FORMATS)}.", path=str(path))
+    if path.is_dir():
+        raise InputError(f"--plot {path}: that is a folder; name a file.", path=str(path))
 
 
 def new_figure(width: float, height: float) -> Any:

@@ -156,12 +156,13 @@ def _check(
     for option, path, endings in (
         ("--out", out, (".csv", ".json")), ("--items-out", items_out, (".csv",)),
     ):  # fmt: skip
-        if path is not None and path.suffix not in endings:
+        if path is None:
+            continue
+        if path.suffix not in endings:
             raise InputError(
                 f"{option} {path}: end its name in {' or '.join(endings)}.", path=str(path)
             )
-    for option, path in (("--out", out), ("--items-out", items_out), ("--plot", plot)):
-        if path is not None and path.is_dir():
+        if path.is_dir():
             raise InputError(f"{option} {path}: that is a folder; name a file.", path=str(path))
     if (items_out is None) != (budget is None):
         raise InputError("--items-out and --budget go together: a file, and how many items.")
