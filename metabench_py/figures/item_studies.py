@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,7 @@ def clusters(sources: Sources) -> Any:
     models = {str(b): m for b, m in sources.bundle.benchmarks.items()}
     # One model and one estimate of abilities in place of six pairs: a sixth of the time.
     options = ClusterOptions(item_types=("2PL",), methods=("MAP",), seed=sources.effort.seed)
-    data = _some(sources)
+    data = _some(sources, {name: model.parameters.items for name, model in models.items()})
     found = cluster_folds(
         data, options, {name: (models[name].parameters, models[name].item_type) for name in data},
         executor=sources.executor,
@@ -64,8 +65,13 @@ def clusters(sources: Sources) -> Any:
     return clusters_figure([cluster_panel(name, one) for name, one in studies.items()])
 
 
-def _some(sources: Sources) -> dict[str, StudyData]:
-    """Draw some LLMs that all benchmarks have, training LLMs with a score."""
+def _some(
+    sources: Sources, items: Mapping[str, Collection[str]] | None = None
+) -> dict[str, StudyData]:
+    """Draw some LLMs that all benchmarks have, training LLMs with a score.
+
+    `items` are those to take of each benchmark; None: all that have answers.
+    """
     from metabench_py.analysis.study_data import load_studies
     from metabench_py.responses import ResponseMatrix
 
@@ -81,5 +87,9 @@ def _some(sources: Sources) -> dict[str, StudyData]:
         names = [names[i] for i in np.random.default_rng(seed).permutation(len(names))[:most]]
     with tempfile.TemporaryDirectory(prefix="metabench-") as folder:
         for benchmark, matrix in matrices.items():
-            matrix.rows(names).save(Path(folder) / f"{benchmark}.parquet")
+            some = matrix.rows(names)
+            if items is not None:
+                known = set(items[benchmark])
+                some = some.select([item for item in some.items if item in known])
+            some.save(Path(folder) / f"{benchmark}.parquet")
         return load_studies(Path(folder), sources.file("scores"), folds=_FOLDS, seed=seed)

@@ -17,6 +17,7 @@ from metabench_py.bundle import default_bundle_path, load_bundle
 from metabench_py.calibration.curve import CurveOptions, CurvePoint, Estimate, ItemCurve
 from metabench_py.calibration.item_orders import ITEM_ORDERS
 from metabench_py.errors import InputError
+from metabench_py.figures import item_studies
 from metabench_py.figures.draw import kinds_of, write_figure
 from metabench_py.figures.registry import FIGURES, choose
 from metabench_py.figures.sources import Effort, Sources
@@ -212,3 +213,12 @@ def test_damaged_inputs_are_named(tmp_path: Path) -> None:
     pd.DataFrame({"item": ["1"]}).to_parquet(items)
     with pytest.raises(InputError, match=r"items-arc\.parquet has no column 'a1'"):
         FIGURES["item-parameters"].build(Sources(BUNDLE, tmp_path))
+
+
+def test_clusters_are_of_the_bundle_s_items_alone(sources: Sources) -> None:
+    """A small bundle knows fewer items than have answers."""
+    few = {b: BUNDLE.benchmarks[b].parameters.items[1:31:2] for b in BENCHMARKS}
+    drawn = item_studies._some(sources, few)
+    assert {name: {*one.items, *one.flat} for name, one in drawn.items()} == {
+        b: set(items) for b, items in few.items()
+    }
