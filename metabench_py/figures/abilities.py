@@ -37,7 +37,7 @@ def theta_score(sources: Sources) -> Any:
         at = np.linspace(float(low), float(high), 201)
         curve = fit_adaptive(theta[train], score[train]).predict(at)
         panels.append(
-            AbilityPanel(benchmark, theta, score, at, curve, len(sources.banks[benchmark].items))
+            AbilityPanel(benchmark, theta, score, at, curve, _sizes(sources).get(benchmark))
         )
     return theta_score_figure(panels)
 
@@ -52,8 +52,7 @@ def recovery_test(sources: Sources) -> Any:
     from metabench_py.gam.features import feature_names, target_features
 
     targets: list[Target] = [*BENCHMARKS, "grand"]
-    sizes: dict[str, int] = {b: len(bank.items) for b, bank in sources.banks.items()}
-    sizes["grand"] = sum(sizes.values())
+    sizes = _sizes(sources)
     panels = []
     for number, target in enumerate(targets):
         sources.progress("recovery-test", number, len(targets))
@@ -71,7 +70,7 @@ def recovery_test(sources: Sources) -> Any:
         predicted = fit.gam.predict({k: v[~train] for k, v in features.items()})
         panels.append(
             RecoveryPanel(
-                target, score[~train], np.clip(predicted, 0.0, 100.0), "test", sizes[target]
+                target, score[~train], np.clip(predicted, 0.0, 100.0), "test", sizes.get(target)
             )
         )
     return recovery_figure(panels)
@@ -107,6 +106,14 @@ def factors(sources: Sources) -> Any:
         found.parallel.factor_random,
         int((~found.table.test).sum()),
     )
+
+
+def _sizes(sources: Sources) -> dict[str, int]:
+    """Items that published features come from: the bundle's, unless it has a part of them."""
+    if "items" in sources.bundle.manifest.get("provenance", {}):
+        return {}
+    sizes: dict[str, int] = {b: len(bank.items) for b, bank in sources.banks.items()}
+    return {**sizes, "grand": sum(sizes.values())}
 
 
 def _joined(sources: Sources, target: Target, columns: list[str]) -> DataFrame:

@@ -41,7 +41,7 @@ class AbilityPanel:
     at, curve
         Fitted score at these abilities, shape (n,).
     n_items
-        Items that abilities come from.
+        Items that abilities come from; None: not known.
     """
 
     benchmark: str
@@ -49,7 +49,7 @@ class AbilityPanel:
     score: Floats
     at: Floats
     curve: Floats
-    n_items: int
+    n_items: int | None
 
 
 @styled
@@ -72,7 +72,9 @@ def theta_score_figure(drawn: Sequence[AbilityPanel]) -> Any:
             f"n = {len(panel.theta):,}\nr = {spearman(panel.theta, panel.score):.3f}\n"
             f"residual SD = {spread:.2f}",
         )
-        title = f"{TITLES.get(panel.benchmark, panel.benchmark)} ({panel.n_items} items)"
+        title = TITLES.get(panel.benchmark, panel.benchmark)
+        if panel.n_items is not None:
+            title += f" ({panel.n_items} items)"
         quiet(axes, title, "Ability θ", "Full score, points", grid="both")
         axes.label_outer()
         axes.set_ylim(0.0, 100.0)

@@ -215,6 +215,13 @@ def test_damaged_inputs_are_named(tmp_path: Path) -> None:
         FIGURES["item-parameters"].build(Sources(BUNDLE, tmp_path))
 
 
+def test_a_small_bundle_does_not_count_the_published_features_items(sources: Sources) -> None:
+    small = Sources(load_bundle("B-200"), sources.data, None)
+    for one, says in ((sources, True), (small, False)):
+        titles = [a.get_title(loc="left") for a in FIGURES["theta-score"].build(one).axes]
+        assert [("items)" in title) for title in titles[: len(BENCHMARKS)]] == [says] * 6
+
+
 def test_clusters_are_of_the_bundle_s_items_alone(sources: Sources) -> None:
     """A small bundle knows fewer items than have answers."""
     few = {b: BUNDLE.benchmarks[b].parameters.items[1:31:2] for b in BENCHMARKS}
