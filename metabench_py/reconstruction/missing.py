@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from metabench_py.benchmarks import Benchmark, Target
 from metabench_py.bundle.schema import BenchmarkModel, Growth
@@ -35,24 +36,34 @@ def growth_factors(growth: Growth, stage: FirstStage) -> dict[Target, Floats]:
     -------
     At least 1, shape (n,) a target.
     """
-    absent = {b: 1.0 - stage.n_answered[b] / stage.filled[b].shape[1] for b in stage.benchmarks}
     factors: dict[Target, Floats] = {}
     for target, known in growth.factors.items():
-        shares, squares = _curve(growth.shares, known)
-        added = {b: np.interp(share, shares, squares) - 1.0 for b, share in absent.items()}
+        added = {}
+        for b in stage.benchmarks:
+            n_items = stage.filled[b].shape[1]
+            ratios = _absent_to_answered(n_items * (1.0 - growth.shares), n_items)
+            ratio = _absent_to_answered(stage.n_answered[b], n_items)
+            added[b] = _straight_on(ratio, np.append(0.0, ratios), np.append(1.0, known) ** 2) - 1.0
         mean = np.mean(list(added.values()), axis=0)
         more = mean if target == "grand" else np.maximum(mean, added[target])
         factors[target] = np.sqrt(1.0 + more)
     return factors
 
 
-def _curve(shares: Floats, factors: Floats) -> tuple[Floats, Floats]:
-    """Squared factors from no to all items unanswered, straight on beyond the last share."""
-    x, y = np.append(0.0, shares), np.append(1.0, factors) ** 2
-    if x[-1] < 1.0:
-        slope = max(0.0, (y[-1] - y[-2]) / (x[-1] - x[-2]))
-        x, y = np.append(x, 1.0), np.append(y, y[-1] + slope * (1.0 - x[-1]))
-    return x, y
+def _absent_to_answered(n_answered: Floats | NDArray[np.intp], n_items: int) -> Floats:
+    """Items unanswered for one answered, in which the variance that they add is about straight.
+
+    One more counts as answered: of an LLM that answered none, the others tell something.
+    """
+    ratio: Floats = (n_items - n_answered) / (n_answered + 1.0)
+    return ratio
+
+
+def _straight_on(at: Floats, x: Floats, y: Floats) -> Floats:
+    """Interpolate, and go on beyond the last point as between the last two, never down."""
+    slope = max(0.0, (y[-1] - y[-2]) / (x[-1] - x[-2]))
+    value: Floats = np.interp(at, x, y) + slope * np.maximum(at - x[-1], 0.0)
+    return value
 
 
 def imputation_sd(

@@ -82,6 +82,9 @@ SCORE = Tolerance("score", 1e-4, "theta's difference, amplified by the steepest 
 BOUND = Tolerance("interval bound", 1e-4, "as the score")
 
 COVERAGE = Tolerance("interval coverage", 0.02, "shares; 2,461 LLMs of few large organisations")
+COVERAGE_OF_FEW_ANSWERS = Tolerance(
+    "interval coverage, few answers", 0.06, "shares; 300 LLMs, factors go on beyond 90 % masked"
+)
 COVERAGE_OF_A_FIFTH = Tolerance(
     "interval coverage of a fifth", 0.06, "what an interval may miss where it is worst: 84 % hold"
 )

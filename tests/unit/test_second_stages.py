@@ -243,9 +243,10 @@ def test_growth_factors_by_hand() -> None:
     assert alone["grand"][0] == pytest.approx(np.sqrt(1 + 3 / 6))
     assert alone["arc"][0] == pytest.approx(2.0)
     assert alone["mmlu"][0] == pytest.approx(np.sqrt(1 + 3 / 6))
-    # Beyond the last share the squares go on as between the last two.
+    # Beyond the last share the squares go on as between the last two, in items unanswered for one
+    # answered and one more: 2 / 7, 6 / 3, and 8 / 1 where nothing is answered.
     most = growth_factors(growth, _stage(dict.fromkeys(BENCHMARKS, 8)))
-    assert most["grand"][0] == pytest.approx(np.sqrt(4 + (4 - 1.44) / 0.5 * 0.25))
+    assert most["grand"][0] == pytest.approx(np.sqrt(4 + (4 - 1.44) / (2 - 2 / 7) * (8 - 2)))
 
 
 def test_a_bundle_without_factors_imputes(gam_bundle: Bundle, results: Path) -> None:
