@@ -93,6 +93,7 @@ def test_json_of_a_bundle_s_items(
         (("--items-out", "few.csv"), "--items-out and --budget go together"),
         (("--items-out", "few.csv", "--budget", "59"), "59 items cannot be listed: take 60"),
         (("--items-out", "few.csv", "--budget", "62", "--order", "best"), "--order best"),
+        (("--order", "random"), "--order is the order of --items-out"),
         (("--folds", "2"), "2 folds are too few"),
         (("--bundle", "default", "--items", "x.csv"), "Give either --items"),
     ],
@@ -123,3 +124,11 @@ def test_a_folder_in_a_file_s_place_is_told_before_the_work(
     assert isinstance(result.exception, InputError)
     assert f"{option} {tmp_path / name}: that is a folder" in str(result.exception)
     assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_an_order_of_no_choice_is_refused(tmp_path: Path) -> None:
+    words = ["bundle", "--responses", "r", "--items", "i.csv", "--out"]
+    words += [str(tmp_path / "b"), "--name", "n", "--version-label", "B", "--licence", "l"]
+    result = CliRunner().invoke(calibrate_app, [*words, "--source", "s", "--order", "random"])
+    assert isinstance(result.exception, InputError), result.output
+    assert "say how many items with --choose N" in str(result.exception)

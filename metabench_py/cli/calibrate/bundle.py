@@ -87,8 +87,9 @@ def bundle_command(
         ),
     ] = None,
     order: Annotated[
-        str, typer.Option(help="Of --choose: greedy, ridge, information, random.")
-    ] = "greedy",
+        str | None,
+        typer.Option(help="Of --choose: greedy (the default), ridge, information, random."),
+    ] = None,
     folds: Annotated[
         int, typer.Option(help="Organisation-grouped folds, and as many random ones; 3 or more.")
     ] = 10,
@@ -120,6 +121,8 @@ def bundle_command(
     from metabench_py.calibration import CalibrationOptions, calibrate
     from metabench_py.compute import open_executor
 
+    if order is not None and choose is None:
+        raise InputError("--order is the order of --choose: say how many items with --choose N.")
     chosen = CalibrationOptions(
         engine=cast("EngineName", one_of("--engine", engine, get_args(EngineName))),
         mode=cast("FitMode", one_of("--mode", mode, get_args(FitMode))),
@@ -128,7 +131,7 @@ def bundle_command(
         seed=seed,
         basis_size=basis_size,
         choose=choose,
-        order=cast("ItemOrder", order),
+        order=cast("ItemOrder", order or "greedy"),
     )
     text = None if licence_file is None else _read_text(licence_file)
     place = place_of(workers, dask, slurm, slurm_time, slurm_memory, slurm_option)

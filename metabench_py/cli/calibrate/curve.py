@@ -75,7 +75,9 @@ def curve_command(
         typer.Option(help="Write --budget items for calibrate bundle --items, chosen on all LLMs."),
     ] = None,
     budget: Annotated[int | None, typer.Option(help="Items of --items-out.")] = None,
-    order: Annotated[str, typer.Option(help="Order of --items-out.")] = "greedy",
+    order: Annotated[
+        str | None, typer.Option(help="Order of --items-out; left out: greedy.")
+    ] = None,
     workers: Workers = None,
     work: Annotated[
         Path | None,
@@ -113,7 +115,7 @@ def curve_command(
         found = item_curve(data, groups, options, executor=executor, progress=_Progress())
     typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else _text(found))
     if items_out is not None and budget is not None:
-        kept = listed_items(data, cast("Any", order), budget, seed=seed)
+        kept = listed_items(data, cast("Any", order or "greedy"), budget, seed=seed)
         _write_list(inputs, kept, items_out)
         typer.echo(
             f"Wrote {items_out} for calibrate bundle --items. The same LLMs chose the items, so "
@@ -144,7 +146,11 @@ def _budgets(text: str | None) -> tuple[int, ...]:
 
 
 def _check(
-    out: Path | None, plot: Path | None, items_out: Path | None, budget: int | None, order: str
+    out: Path | None,
+    plot: Path | None,
+    items_out: Path | None,
+    budget: int | None,
+    order: str | None,
 ) -> None:
     """Refuse what cannot be written before any work is done."""
     from metabench_py.calibration.item_orders import ITEM_ORDERS
@@ -166,7 +172,10 @@ def _check(
             raise InputError(f"{option} {path}: that is a folder; name a file.", path=str(path))
     if (items_out is None) != (budget is None):
         raise InputError("--items-out and --budget go together: a file, and how many items.")
-    one_of("--order", order, ITEM_ORDERS)
+    if order is not None:
+        if items_out is None:
+            raise InputError("--order is the order of --items-out: name that file, too.")
+        one_of("--order", order, ITEM_ORDERS)
 
 
 def _inputs(
