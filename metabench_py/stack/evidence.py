@@ -101,7 +101,17 @@ def _by_kind(value: dict[str, float], n_features: int, n_benchmarks: int) -> Flo
     return np.concatenate([np.full(n, value[kind]) for kind, n in counts])
 
 
-def optimise(standard: Floats, responses: Floats, sizes: Sequence[int], truth: Floats) -> Settings:
+def log_prior(settings: Settings) -> tuple[float, Floats]:
+    """Give the negative logarithm of the hyperparameters' prior density, and its gradient."""
+    sizes = settings.n_features, settings.n_benchmarks
+    deviation = _by_kind(PRIOR, *sizes)
+    shift = (settings.logs - Settings.initial(*sizes).logs) / deviation
+    return 0.5 * float(shift @ shift), shift / deviation
+
+
+def optimise(
+    standard: Floats, responses: Floats, sizes: Sequence[int], truth: Floats, relative: Floats
+) -> Settings:
     """Find the hyperparameters of greatest posterior density.
 
     Parameters
@@ -112,11 +122,13 @@ def optimise(standard: Floats, responses: Floats, sizes: Sequence[int], truth: F
         Centred responses, shape (n, n_items), and items a benchmark.
     truth
         Scores of mean 0 and variance 1, shape (n,).
+    relative
+        Each LLM's noise variance is the noise times this, shape (n,).
     """
     from scipy.optimize import minimize
 
     start = Settings.initial(standard.shape[1], len(sizes))
-    evidence = Evidence(standard, responses, sizes, truth)
+    evidence = Evidence(standard, responses, sizes, truth, relative)
     found = minimize(
         evidence,
         start.logs,
@@ -132,9 +144,14 @@ class Evidence:
     """Negative log posterior density of the hyperparameters, and its gradient."""
 
     def __init__(
-        self, standard: Floats, responses: Floats, sizes: Sequence[int], truth: Floats
+        self,
+        standard: Floats,
+        responses: Floats,
+        sizes: Sequence[int],
+        truth: Floats,
+        relative: Floats,
     ) -> None:
-        self.standard, self.truth = standard, truth
+        self.standard, self.truth, self.relative = standard, truth, relative
         self.distances = item_distances(responses, responses, sizes)
         grams, at = [], 0
         for size in sizes:
@@ -143,7 +160,6 @@ class Evidence:
             at += size
         self.grams = grams
         self.centre = Settings.initial(standard.shape[1], len(sizes))
-        self.prior = _by_kind(PRIOR, standard.shape[1], len(sizes))
 
     def __call__(self, logs: Floats) -> tuple[float, Floats]:
         """Evaluate at the logarithms of the hyperparameters."""
@@ -163,22 +179,22 @@ class Evidence:
             item_decay = settings.one("item_amplitude") * np.exp(-r)
             item_smooth = (1.0 + r) * item_decay
             covariance += item_smooth
-        covariance[np.diag_indices(n)] += settings.one("noise") + JITTER
+        covariance[np.diag_indices(n)] += settings.one("noise") * self.relative + JITTER
         lower, failed = lapack.dpotrf(covariance, lower=1, clean=1)
-        shift = (logs - self.centre.logs) / self.prior
         if failed:
             return 1e12, np.zeros_like(logs)
         weights = cho_solve((lower, True), self.truth)
         inverse, _ = lapack.dpotri(lower, lower=1)
         inverse = np.tril(inverse) + np.tril(inverse, -1).T
-        value = 0.5 * self.truth @ weights + np.log(np.diag(lower)).sum() + 0.5 * shift @ shift
+        prior, prior_slope = log_prior(settings)
+        value = 0.5 * self.truth @ weights + np.log(np.diag(lower)).sum() + prior
         pull = np.outer(weights, weights) - inverse
         gradient = np.zeros_like(logs)
 
         def put(kind: str, slope: Any) -> None:
             gradient[settings.where(kind)] = -0.5 * settings.values(kind) * slope
 
-        put("noise", np.trace(pull))
+        put("noise", np.diag(pull) @ self.relative)
         put("slope", (x * (pull @ x)).sum(axis=0))
         put("amplitude", (pull * smooth).sum() / settings.one("amplitude"))
         mass = pull * decay
@@ -188,7 +204,7 @@ class Evidence:
             put("item_amplitude", (pull * item_smooth).sum() / settings.one("item_amplitude"))
             mass = pull * item_decay
             put("item_rate", [-1.5 * (mass * one).sum() for one in self.distances])
-        return float(value), gradient + shift / self.prior
+        return float(value), gradient + prior_slope
 
 
 def representative(

@@ -13,21 +13,24 @@ from numpy.typing import NDArray
 
 from metabench_py.benchmarks import Benchmark, Target
 from metabench_py.irt.model import Floats
+from metabench_py.stack.evidence import Settings
 from metabench_py.stack.fit_data import FitData, fit_data
-from metabench_py.stack.fit_gp import GpChoice
-from metabench_py.stack.fit_members import StackChoices, fit_members, one_thread
+from metabench_py.stack.fit_members import fit_members
 from metabench_py.stack.fit_scale import fit_scale
 from metabench_py.stack.inputs import (
     StackInputs,
     targets_of,
 )
 from metabench_py.stack.model import Stack
+from metabench_py.stack.tasks import one_thread
 from metabench_py.stack.weights import simplex_weights
 
-# What few LLMs' weights are drawn to, and as how many LLMs that counts.
-PRIOR_FEW = {"spline": 0.4, "process": 0.6}
-PRIOR = {"spline": 0.15, "process": 0.6, "trees": 0.25}
-PRIOR_STRENGTH = 300.0
+# What the members' weights are drawn to, and as how many LLMs that counts.
+PRIORS = {
+    ("spline", "process"): ((0.4, 0.6), 300.0),
+    ("spline", "process", "trees"): ((0.15, 0.6, 0.25), 300.0),
+    ("spline", "process", "trees", "forest"): ((0.1, 0.6, 0.15, 0.15), 3000.0),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,14 +43,10 @@ class StackOptions:
         Inner folds, by which weights and penalties are chosen.
     seed
         Of the folds and of whatever is drawn.
-    choices
-        Of an earlier fit, to keep: nothing is chosen anew, which is several times faster. For
-        held-out errors, as the GAM's folds keep its smoothing parameters.
     """
 
     folds: int = 5
     seed: int = 1
-    choices: StackChoices | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +61,6 @@ class StackFit:
         Each LLM's prediction from the folds without its group, shape (n,) a target.
     held_out_scale
         Its expected absolute error from the folds without its group, shape (n,) a target.
-    choices
-        To refit with on other rows.
     groups
         Organisations joined with near-duplicates: what is in one fold together, shape (n,).
     report
@@ -73,7 +70,6 @@ class StackFit:
     stack: Stack
     held_out: dict[Target, Floats]
     held_out_scale: dict[Target, Floats]
-    choices: StackChoices
     groups: NDArray[np.int64]
     report: dict[str, Any]
 
@@ -111,11 +107,9 @@ def fit_stack(
     options = options or StackOptions()
     data = fit_data(inputs, scores, groups, options.folds, options.seed)
     with one_thread():
-        fitted = fit_members(data, options.choices, options.seed, executor)
+        fitted = fit_members(data, options.seed, executor)
         held_out, kinds = fitted.held_out, tuple(fitted.members)
-        weights = (
-            _weights(kinds, held_out, data) if options.choices is None else options.choices.weights
-        )
+        weights = _weights(kinds, held_out, data)
         combined = np.einsum("mno,mo->no", held_out, weights)
         predicted = _by_target(combined, data.benchmarks)
         truth = _by_target(data.truth, data.benchmarks)
@@ -126,7 +120,6 @@ def fit_stack(
         data.benchmarks, data.n_items, limits, fitted.views, fitted.members, weights, spread
     )
     spline, process = fitted.spline, fitted.process
-    choices = StackChoices(spline, process, weights)
     report = {
         "n_llms": len(data.features),
         "n_groups": int(data.groups.max()) + 1,
@@ -134,7 +127,6 @@ def fit_stack(
         "folds": int(data.fold.max()) + 1,
         "seed": options.seed,
         "left_out": list(data.left_out),
-        "kept_choices": options.choices is not None,
         "weights": {
             b: {kind: round(float(w), 4) for kind, w in zip(kinds, weights[:, i], strict=True)}
             for i, b in enumerate(data.benchmarks)
@@ -150,19 +142,19 @@ def fit_stack(
             for i, b in enumerate(data.benchmarks)
         },
         "spline": {"bend": list(spline.bend), "size": list(spline.size)},
-        "process": {b: _process_report(c) for b, c in zip(data.benchmarks, process, strict=True)},
+        "process": {b: _process_report(*c) for b, c in zip(data.benchmarks, process, strict=True)},
         "scale_penalty": penalty,
         "seconds": round(time.perf_counter() - began, 1),
     }
     scales = {t: scale[:, i] for i, t in enumerate(predicted)}
-    return StackFit(stack, predicted, scales, choices, data.groups, report)
+    return StackFit(stack, predicted, scales, data.groups, report)
 
 
 def _weights(kinds: tuple[str, ...], held_out: Floats, data: FitData) -> Floats:
-    prior = PRIOR if "trees" in kinds else PRIOR_FEW
-    centre = np.array([prior[kind] for kind in kinds])
+    prior, strength = PRIORS[kinds]
+    centre = np.array(prior)
     columns = [
-        simplex_weights(held_out[:, :, i].T, data.truth[:, i], centre, PRIOR_STRENGTH, data.counts)
+        simplex_weights(held_out[:, :, i].T, data.truth[:, i], centre, strength, data.counts)
         for i in range(len(data.benchmarks))
     ]
     weights: Floats = np.column_stack(columns)
@@ -185,11 +177,11 @@ def _cluster_report(clusters: NDArray[np.int64]) -> dict[str, Any]:
     }
 
 
-def _process_report(choice: GpChoice) -> dict[str, Any]:
+def _process_report(settings: Settings, noise: float) -> dict[str, Any]:
     kinds = (
         "noise", "slope", "amplitude", "rate", "item_slope", "item_amplitude", "item_rate",
     )  # fmt: skip
     return {
-        "noise_factor": choice.noise,
-        **{k: [float(f"{v:.4g}") for v in choice.settings.values(k)] for k in kinds},
+        "noise_factor": noise,
+        **{k: [float(f"{v:.4g}") for v in settings.values(k)] for k in kinds},
     }

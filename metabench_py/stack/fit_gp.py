@@ -7,74 +7,20 @@ and the smooth kernels' inducing columns, where each LLM's noise has what the in
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metabench_py.irt.model import Floats
-from metabench_py.stack.evidence import JITTER, Settings, optimise, representative
-from metabench_py.stack.gp import GaussianProcess, Inducing, Kernel, item_distances
-from metabench_py.stack.inducing import inducing_points
+from metabench_py.stack.evidence import Settings, optimise
+from metabench_py.stack.gp import GaussianProcess, Inducing, Kernel
+from metabench_py.stack.gp_columns import Columns
+from metabench_py.stack.gp_data import GpData
+from metabench_py.stack.placement import placed
 
-# LLMs that the marginal likelihood looks at.
-MOST_LIKELIHOOD = 800
 # The likelihood's noise is multiplied by the one of these that predicts other groups best.
 NOISES = (0.5, 1.0, 2.0, 4.0, 8.0)
-# Standard deviation of the constant, in those of the scores.
-CONSTANT = 10.0
-
-
-@dataclass(frozen=True, eq=False)
-class GpData:
-    """What all outputs share.
-
-    Attributes
-    ----------
-    mean, deviation
-        Of the features; where one is constant, 1.
-    varying
-        1 for a feature that is not constant, else 0, shape (n_features,).
-    standard
-        Standardised features, shape (n, n_features).
-    responses, sizes
-        Shape (n, n_items), and items a benchmark.
-    inducing
-        Made-up LLMs.
-    fold
-        Fold of each LLM, shape (n,).
-    copies
-        Size of each LLM's near-duplicate cluster, shape (n,): together they count as one.
-    chosen
-        LLMs for the likelihood.
-    """
-
-    mean: Floats
-    deviation: Floats
-    varying: Floats
-    standard: Floats
-    responses: Floats
-    sizes: tuple[int, ...]
-    inducing: Inducing
-    fold: NDArray[np.int64]
-    copies: Floats
-    chosen: NDArray[np.intp]
-
-
-@dataclass(frozen=True, eq=False)
-class GpChoice:
-    """Hyperparameters of one output.
-
-    Attributes
-    ----------
-    settings
-        By marginal likelihood.
-    noise
-        Its factor, by grouped folds.
-    """
-
-    settings: Settings
-    noise: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +29,10 @@ class GpOutput:
 
     Attributes
     ----------
+    settings, noise
+        Hyperparameters by marginal likelihood, and the noise's factor by grouped folds.
+    points
+        Inducing points.
     held_out
         Prediction from the other folds, shape (n,).
     fitted
@@ -90,7 +40,9 @@ class GpOutput:
         (n_folds + 1, n).
     """
 
-    choice: GpChoice
+    settings: Settings
+    noise: float
+    points: Inducing
     kernel: Kernel
     constant: float
     slopes: Floats
@@ -100,77 +52,52 @@ class GpOutput:
     fitted: Floats
 
 
-def gp_data(
-    features: Floats,
-    responses: Floats,
-    sizes: Sequence[int],
-    groups: NDArray[np.int64],
-    clusters: NDArray[np.int64],
-    fold: NDArray[np.int64],
-    seed: int,
-) -> GpData:
-    """Standardise, and choose inducing points and the LLMs for the likelihood."""
-    mean, deviation = features.mean(axis=0), features.std(axis=0)
-    varying = deviation > 1e-9
-    deviation = np.where(varying, deviation, 1.0)
-    standard = (features - mean) / deviation
-    _, number, copies = np.unique(clusters, return_inverse=True, return_counts=True)
-    return GpData(
-        mean,
-        deviation,
-        varying.astype(np.float64),
-        standard,
-        responses,
-        tuple(sizes),
-        inducing_points(standard, responses, seed),
-        fold,
-        copies[number].astype(np.float64),
-        representative(groups, clusters, MOST_LIKELIHOOD, seed),
-    )
-
-
-def fit_output(data: GpData, truth: Floats, choice: GpChoice | None = None) -> GpOutput:
+def fit_output(data: GpData, truth: Floats, relative: Floats, *, move: bool) -> GpOutput:
     """Fit one output (a worker calls it).
 
     Parameters
     ----------
     truth
         Scores, shape (n,).
-    choice
-        Hyperparameters of an earlier fit; None: find them.
+    relative
+        Each LLM's noise variance is the noise times this, shape (n,).
+    move
+        Place inducing points by likelihood. A fold is then predicted with points that were placed
+        on half of the other folds, as points that have seen its scores would flatter.
     """
     centre, unit = float(truth.mean()), float(truth.std()) or 1.0
     score = (truth - centre) / unit
-    centred = data.responses - data.responses.mean(axis=0)
-    if choice is None:
-        some = data.chosen
-        settings = optimise(data.standard[some], centred[some], data.sizes, score[some])
-    else:
-        settings = choice.settings
-    columns = _Columns(data, centred, settings)
-    design, scales = columns.design, 1.0 / (columns.missed + settings.one("noise")) / data.copies
-    weighted = design * np.sqrt(scales)[:, None]
-    moments, grams = [], []
+    some = data.chosen
+    start = optimise(
+        data.standard[some], data.centred[some], data.sizes, score[some], relative[some]
+    )
     folds = np.unique(data.fold)
-    for k in folds:
-        own = data.fold == k
-        grams.append(weighted[own].T @ weighted[own])
-        moments.append(weighted[own].T @ (score[own] * np.sqrt(scales[own])))
-    gram, moment = sum(grams), sum(moments)
-    noises = NOISES if choice is None else (choice.noise,)
-    fitted = np.zeros((len(noises), len(folds), len(score)))
-    for f, (own_gram, own_moment) in enumerate(zip(grams, moments, strict=True)):
-        for i, noise in enumerate(noises):
-            fitted[i, f] = design @ _ridge(gram - own_gram, moment - own_moment, noise)
+
+    def columns(rows: NDArray[np.bool_]) -> Columns:
+        if not move:
+            return Columns(data, start, data.inducing)
+        return Columns(data, *placed(data, score, relative, start, rows))
+
+    whole = _Ridge(data, columns(np.ones(len(score), dtype=bool)), score, relative)
+    fitted = np.zeros((len(NOISES), len(folds), len(score)))
+    for part in (0, 1):
+        own = np.arange(len(folds)) % 2 == part
+        ridge = whole
+        if move:
+            ridge = _Ridge(data, columns(~np.isin(data.fold, folds[own])), score, relative)
+        for f in np.flatnonzero(own):
+            for i, noise in enumerate(NOISES):
+                fitted[i, f] = ridge.columns.design @ ridge.solve(noise, without=folds[f])
     held_out = fitted[:, np.searchsorted(folds, data.fold), np.arange(len(score))]
     best = int(np.argmin(((held_out - score) ** 2 / data.copies).sum(axis=1)))
-    solution = _ridge(gram, moment, noises[best])
-    everybody = np.concatenate([fitted[best], (design @ solution)[None]])
-    solution *= unit
-    constant, slopes, item_slopes, weights = columns.unpack(solution)
+    solution = whole.solve(NOISES[best])
+    everybody = np.concatenate([fitted[best], (whole.columns.design @ solution)[None]])
+    constant, slopes, item_slopes, weights = whole.columns.unpack(unit * solution)
     return GpOutput(
-        GpChoice(settings, noises[best]),
-        columns.kernel,
+        whole.columns.settings,
+        NOISES[best],
+        whole.columns.points,
+        whole.columns.kernel,
         centre + constant,
         slopes,
         item_slopes,
@@ -186,7 +113,7 @@ def join_outputs(data: GpData, outputs: Sequence[GpOutput]) -> GaussianProcess:
         data.sizes,
         data.mean,
         data.deviation,
-        data.inducing,
+        tuple(o.points for o in outputs),
         tuple(o.kernel for o in outputs),
         np.array([o.constant for o in outputs]),
         np.column_stack([o.slopes for o in outputs]),
@@ -195,59 +122,29 @@ def join_outputs(data: GpData, outputs: Sequence[GpOutput]) -> GaussianProcess:
     )
 
 
-def _ridge(gram: Floats, moment: Floats, penalty: float) -> Floats:
-    from scipy.linalg import cho_factor, cho_solve
+class _Ridge:
+    """Ridge regressions on one set of columns, with all folds or without one."""
 
-    shrunk = gram.copy()
-    shrunk[np.diag_indices(len(gram))] += penalty
-    solved: Floats = cho_solve(cho_factor(shrunk, lower=True, overwrite_a=True), moment)
-    return solved
+    def __init__(self, data: GpData, columns: Columns, score: Floats, relative: Floats) -> None:
+        self.columns = columns
+        noise = columns.settings.one("noise") * relative
+        scales = 1.0 / (columns.missed + noise) / data.copies
+        weighted, target = columns.design * np.sqrt(scales)[:, None], score * np.sqrt(scales)
+        self.grams, self.moments = {}, {}
+        for fold in np.unique(data.fold):
+            own = data.fold == fold
+            self.grams[fold] = weighted[own].T @ weighted[own]
+            self.moments[fold] = weighted[own].T @ target[own]
+        self.gram, self.moment = sum(self.grams.values()), sum(self.moments.values())
 
+    def solve(self, penalty: float, *, without: np.int64 | None = None) -> Floats:
+        """Give the coefficients of the columns."""
+        from scipy.linalg import cho_factor, cho_solve
 
-class _Columns:
-    """The design: constant, features, responses, inducing columns, each of unit prior variance."""
-
-    def __init__(self, data: GpData, centred: Floats, settings: Settings) -> None:
-        from scipy.linalg import cholesky, solve_triangular
-
-        # A feature that does not vary here may do so in a new LLM, and must not count then.
-        kernel = settings.kernel()
-        kernel = self.kernel = replace(kernel, rates=kernel.rates * data.varying)
-        points = data.inducing
-        self.slope = np.sqrt(settings.values("slope"))
-        share = settings.values("item_slope") / np.array(data.sizes, np.float64)
-        self.item_slope = np.sqrt(np.repeat(share, data.sizes))
-        self.item_mean = data.responses.mean(axis=0)
-        among = kernel.between(
-            points.features,
-            points.features,
-            item_distances(points.responses, points.responses, data.sizes),
-        )
-        among[np.diag_indices(len(points))] += JITTER * kernel.variance
-        self.lower = cholesky(among, lower=True)
-        near = kernel.between(
-            data.standard,
-            points.features,
-            item_distances(data.responses, points.responses, data.sizes),
-        )
-        smooth = solve_triangular(self.lower, near.T, lower=True).T
-        self.missed = np.maximum(kernel.variance - (smooth**2).sum(axis=1), 0.0)
-        self.design = np.concatenate(
-            [
-                np.full((len(near), 1), CONSTANT),
-                data.standard * self.slope,
-                centred * self.item_slope,
-                smooth,
-            ],
-            axis=1,
-        )
-
-    def unpack(self, solution: Floats) -> tuple[float, Floats, Floats, Floats]:
-        """Give constant, slopes of features and items, and weights of the inducing points."""
-        from scipy.linalg import solve_triangular
-
-        f, i = len(self.slope), len(self.item_slope)
-        item_slopes = solution[1 + f : 1 + f + i] * self.item_slope
-        weights = solve_triangular(self.lower, solution[1 + f + i :], lower=True, trans="T")
-        constant = float(CONSTANT * solution[0] - self.item_mean @ item_slopes)
-        return constant, solution[1 : 1 + f] * self.slope, item_slopes, weights
+        gram, moment = self.gram.copy(), self.moment
+        if without is not None:
+            gram -= self.grams[without]
+            moment = moment - self.moments[without]
+        gram[np.diag_indices(len(gram))] += penalty
+        solved: Floats = cho_solve(cho_factor(gram, lower=True, overwrite_a=True), moment)
+        return solved

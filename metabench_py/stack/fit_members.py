@@ -3,46 +3,36 @@
 from __future__ import annotations
 
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench_py.compute import Task, run_tasks
-from metabench_py.errors import MissingDependencyError
+from metabench_py.compute import Task
 from metabench_py.irt.model import Floats
+from metabench_py.stack.evidence import Settings
 from metabench_py.stack.fit_data import FitData
-from metabench_py.stack.fit_gp import GpChoice, GpData, GpOutput, gp_data, join_outputs
+from metabench_py.stack.fit_gp import GpOutput, join_outputs
 from metabench_py.stack.fit_gp import fit_output as fit_gp_output
+from metabench_py.stack.fit_rest import fit_rest
+from metabench_py.stack.fit_scale import fit_scale
 from metabench_py.stack.fit_spline import FEW_LLMS, SplineChoice, fit_splines
-from metabench_py.stack.fit_trees import ALONE, TOGETHER, Boosting, fit_boosted, fit_random
-from metabench_py.stack.members import Member, ProcessMember, SplineMember, TreesMember
+from metabench_py.stack.fit_trees import ALONE, TOGETHER, Boosting, fit_boosted, fit_line
+from metabench_py.stack.gp_data import GpData, gp_data
+from metabench_py.stack.members import (
+    ForestMember,
+    Member,
+    ProcessMember,
+    SplineMember,
+    TreesMember,
+)
+from metabench_py.stack.tasks import one_thread, run_here_or_there
 from metabench_py.stack.trees import Forest
 from metabench_py.stack.views import Views, fit_views
 
 # Slopes of a line, and trees for the rest.
 Boosted = tuple[Floats, Forest]
-
-
-@dataclass(frozen=True, eq=False)
-class StackChoices:
-    """Everything that a fit chose by folds or likelihood, for refits on other rows.
-
-    Attributes
-    ----------
-    spline
-        Penalties.
-    process
-        Hyperparameters, one an output.
-    weights
-        Shape (n_members, n_outputs).
-    """
-
-    spline: SplineChoice
-    process: tuple[GpChoice, ...]
-    weights: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,25 +45,27 @@ class FittedMembers:
         What trees look at; None: too few LLMs for trees.
     held_out
         Predictions from the other folds, shape (n_members, n, n_outputs).
+    spline, process
+        Penalties, and hyperparameters with the noise's factor, one an output.
     """
 
     views: Views | None
     members: dict[str, Member]
     held_out: Floats
     spline: SplineChoice
-    process: tuple[GpChoice, ...]
+    process: tuple[tuple[Settings, float], ...]
 
 
-def fit_members(
-    data: FitData, kept: StackChoices | None, seed: int, executor: Executor | None
-) -> FittedMembers:
-    """Fit all members on all LLMs and without each fold.
-
-    Parameters
-    ----------
-    kept
-        Choices of an earlier fit; None: choose.
-    """
+def fit_members(data: FitData, seed: int, executor: Executor | None) -> FittedMembers:
+    """Fit all members on all LLMs and without each fold."""
+    enough = len(data.features) >= FEW_LLMS
+    # Alone, a benchmark's three features do not tell families apart, and points fill their space.
+    together = enough and len(data.benchmarks) > 1
+    spline, spline_out, chosen = fit_splines(data.features, data.truth, data.fold, data.counts)
+    views = fit_views(data.features, data.responses) if enough else None
+    columns = np.zeros((len(data.features), 0))
+    if views is not None:
+        columns = views.columns(data.features, data.responses)
     shared = gp_data(
         data.features,
         data.responses,
@@ -83,115 +75,90 @@ def fit_members(
         data.fold,
         seed,
     )
+    relative = _relative_noise(data, spline_out) if together else np.ones_like(data.truth)
     processes: dict[int, GpOutput] = {}
     boosted: dict[int, tuple[Boosted, Floats]] = {}
-    enough = len(data.features) >= FEW_LLMS
-    views = fit_views(data.features, data.responses) if enough else None
-    columns = None if views is None else views.columns(data.features, data.responses)
     tasks = []
     for i, benchmark in enumerate(data.benchmarks):
         truth = data.truth[:, i]
-        choice = None if kept is None else kept.process[i]
         tasks.append(
             Task(
                 f"process of {benchmark}",
                 process_task,
-                (shared, truth, choice),
+                (shared, truth, relative[:, i], together),
                 partial(processes.__setitem__, i),
             )
         )
-        if columns is not None:
-            how = TOGETHER if len(data.benchmarks) > 1 else ALONE
+        if enough:
             tasks.append(
                 Task(
                     f"trees of {benchmark}",
                     boosted_task,
-                    (columns, truth, data.fold, how, seed),
+                    (columns, truth, data.fold, TOGETHER if together else ALONE, seed),
                     partial(boosted.__setitem__, i),
                 )
             )
-    _run(tasks, executor)
-    spline, spline_out, chosen = fit_splines(
-        data.features, data.truth, data.fold, data.counts, None if kept is None else kept.spline
-    )
+    run_here_or_there(tasks, executor)
     order = range(len(data.benchmarks))
     outputs = [processes[i] for i in order]
+    process = join_outputs(shared, outputs)
     process_out = np.column_stack([o.held_out for o in outputs])
-    rest = None
-    # Alone, a benchmark's three features do not tell families apart.
-    if columns is not None and len(data.benchmarks) > 1:
-        rest, rest_out = _rest(data, columns, outputs, seed, executor)
-        process_out += rest_out
     members: dict[str, Member] = {
         "spline": SplineMember(spline),
-        "process": ProcessMember(join_outputs(shared, outputs), rest),
+        "process": ProcessMember(process),
     }
-    held_out = [spline_out, process_out]
-    if boosted:
+    held_out = {"spline": spline_out, "process": process_out}
+    if enough:
         members["trees"] = TreesMember(
             np.column_stack([boosted[i][0][0] for i in order]),
             tuple(boosted[i][0][1] for i in order),
         )
-        held_out.append(np.column_stack([boosted[i][1] for i in order]))
-    process = tuple(o.choice for o in outputs)
-    return FittedMembers(views, members, np.stack(held_out), chosen, process)
+        held_out["trees"] = np.column_stack([boosted[i][1] for i in order])
+    if together:
+        fitted = np.stack([o.fitted for o in outputs], axis=2)
+        rest, rest_out = fit_rest(data, columns, fitted, seed, executor)
+        members["process"] = ProcessMember(process, rest)
+        held_out["process"] = process_out + rest_out
+        members["forest"], held_out["forest"] = _forest(data, columns, seed, executor)
+    return FittedMembers(
+        views,
+        members,
+        np.stack([held_out[kind] for kind in members]),
+        chosen,
+        tuple((o.settings, o.noise) for o in outputs),
+    )
 
 
-def _rest(
-    data: FitData,
-    columns: Floats,
-    outputs: list[GpOutput],
-    seed: int,
-    executor: Executor | None,
-) -> tuple[Forest, Floats]:
-    """Fit what the process leaves, and predict it for each fold without the fold."""
-    # Only one of each cluster, so that every leaf is a mean of different LLMs.
-    first = np.zeros(len(data.clusters), dtype=bool)
-    first[np.unique(data.clusters, return_index=True)[1]] = True
+def _relative_noise(data: FitData, held_out: Floats) -> Floats:
+    """Say how much more each LLM's score varies than the middle one's, shape (n, n_outputs).
+
+    Where scores vary widely, a process that took all LLMs alike would follow them too closely.
+    """
+    _, scale, _ = fit_scale(data.features, held_out - data.truth, data.fold)
+    logs = 2.0 * np.log(scale)
+    relative: Floats = np.exp(logs - logs.mean(axis=0))
+    return relative
+
+
+def _forest(
+    data: FitData, columns: Floats, seed: int, executor: Executor | None
+) -> tuple[ForestMember, Floats]:
+    """Fit lines and a forest for the rest; also held-out predictions, shape (n, n_outputs)."""
     folds = np.unique(data.fold)
-    held_out = np.zeros_like(data.truth)
-    found: list[Forest] = []
-    tasks = []
-    for f in range(len(folds) + 1):
-        out = data.fold == folds[f] if f < len(folds) else np.zeros(len(first), dtype=bool)
-        left = data.truth - np.column_stack([o.fitted[f] for o in outputs])
-        rows = first & ~out
-        tasks.append(
-            Task(
-                f"rest without fold {f}" if f < len(folds) else "rest",
-                random_task,
-                (columns[rows], left[rows], columns[out], seed),
-                partial(_take_rest, out=out, held_out=held_out, found=found),
-            )
-        )
-    _run(tasks, executor)
-    return found[0], held_out
+    lines = [fit_line(columns[data.fold != k], data.truth[data.fold != k]) for k in folds]
+    slopes, constant = fit_line(columns, data.truth)
+    lines.append((slopes, constant))
+    fitted = np.stack([columns @ slope + at for slope, at in lines])
+    forest, held_out = fit_rest(data, columns, fitted, seed, executor)
+    for f, k in enumerate(folds):
+        held_out[data.fold == k] += fitted[f][data.fold == k]
+    return ForestMember(slopes, (replace(forest, constant=constant),)), held_out
 
 
-def _take_rest(
-    result: tuple[Forest | None, Floats],
-    out: NDArray[np.bool_],
-    held_out: Floats,
-    found: list[Forest],
-) -> None:
-    forest, predicted = result
-    held_out[out] = predicted
-    if forest is not None:
-        found.append(forest)
-
-
-def _run(tasks: list[Task], executor: Executor | None) -> None:
-    if executor is not None:
-        run_tasks(tasks, executor)
-        return
-    for task in tasks:
-        task.done(task.function(*task.args))
-
-
-def process_task(data: GpData, truth: Floats, choice: GpChoice | None) -> GpOutput:
+def process_task(data: GpData, truth: Floats, relative: Floats, move: bool) -> GpOutput:
     """Fit one output of the Gaussian process (a worker calls it)."""
     with one_thread():
-        return fit_gp_output(data, truth, choice)
+        return fit_gp_output(data, truth, relative, move=move)
 
 
 def boosted_task(
@@ -205,25 +172,3 @@ def boosted_task(
             slopes, forest = fit_boosted(columns[~out], truth[~out], how, seed)
             held_out[out] = columns[out] @ slopes + forest.predict(columns[out])[:, 0]
         return fit_boosted(columns, truth, how, seed), held_out
-
-
-def random_task(
-    columns: Floats, left: Floats, new: Floats, seed: int
-) -> tuple[Forest | None, Floats]:
-    """Fit a forest and predict the new LLMs; the forest itself only where there are none."""
-    with one_thread():
-        forest = fit_random(columns, left, seed)
-        return (None if len(new) else forest), forest.predict(new)
-
-
-def one_thread() -> Any:
-    """One thread for linear algebra and trees, so that sums are the same wherever they run."""
-    try:
-        import sklearn  # noqa: F401 - threads can be limited only where it is loaded
-        from threadpoolctl import threadpool_limits
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Fitting the stack needs scikit-learn; install it with `pip install scikit-learn`. "
-            "Predicting does not."
-        ) from error
-    return threadpool_limits(limits=1)

@@ -37,7 +37,6 @@ def fit_splines(
     truth: Floats,
     fold: NDArray[np.int64],
     counts: Floats,
-    choice: SplineChoice | None = None,
 ) -> tuple[SplineModel, Floats, SplineChoice]:
     """Choose penalties by folds for each output, then fit on all.
 
@@ -47,18 +46,13 @@ def fit_splines(
         Shapes (n, n_features) and (n, n_outputs).
     fold, counts
         Fold and weight of each LLM, shape (n,).
-    choice
-        Penalties of an earlier fit; None: find them.
 
     Returns
     -------
     The model, its held-out predictions, shape (n, n_outputs), and the penalties.
     """
     n_knots = KNOTS if len(features) >= FEW_LLMS else FEW_KNOTS
-    if choice is None:
-        grid = [(bend, size) for bend in BENDS for size in SIZES]
-    else:
-        grid = list(zip(choice.bend, choice.size, strict=True))
+    grid = [(bend, size) for bend in BENDS for size in SIZES]
     held_out = np.zeros((len(grid), *truth.shape))
     for k in np.unique(fold):
         rest = fold != k
@@ -67,11 +61,7 @@ def fit_splines(
         for i, penalty in enumerate(grid):
             constant, coefficients = design.solver(*penalty)(truth[rest])
             held_out[i][~rest] = constant + columns @ coefficients
-    if choice is None:
-        loss = ((held_out - truth) ** 2 * counts[:, None]).sum(axis=1)
-        best = np.argmin(loss, axis=0)
-    else:
-        best = np.arange(truth.shape[1])
+    best = np.argmin(((held_out - truth) ** 2 * counts[:, None]).sum(axis=1), axis=0)
     design = Design(features, n_knots, counts)
     constant = np.zeros(truth.shape[1])
     coefficients = np.zeros((design.basis.width, truth.shape[1]))

@@ -1,9 +1,9 @@
 """Forests by scikit-learn, exported to plain arrays.
 
-Boosted trees learn what a ridge regression leaves, one forest an output (Friedman 2001). A forest
-of extremely randomised trees (Geurts, Ernst & Wehenkel 2006) learns what the smooth process leaves,
-all outputs in one: families of fine-tunes that so few inducing points cannot tell apart. Each of
-its leaves is the mean of two or more different LLMs.
+Boosted trees learn what a ridge regression leaves, one forest an output (Friedman 2001). Forests
+of extremely randomised trees (Geurts, Ernst & Wehenkel 2006) learn what the ridge regression and
+what the smooth process leave, all outputs in one: families of fine-tunes that so few inducing
+points cannot tell apart. Each of their leaves is the mean of two or more different LLMs.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench_py.irt.model import Floats
-from metabench_py.stack.trees import LEAF, Forest
+from metabench_py.stack.trees import FARTHEST, GRID, LEAF, Forest
 
-RANDOM_TREES, LEAST_RANDOM = 80, 2
+RANDOM_TREES, LEAST_RANDOM = 64, 2
+# Steps to either side that leaves are rounded to: fewer than a byte holds pack better.
+LEVELS = 31
 PENALTIES = np.logspace(-3, 3, 13)
 
 
@@ -33,7 +35,7 @@ class Boosting:
 
 # One benchmark has three features, and not much to learn from them.
 ALONE = Boosting(250, 8, 0.06, 15)
-TOGETHER = Boosting(300, 16, 0.07, 5)
+TOGETHER = Boosting(300, 16, 0.07, 15)
 
 
 def boost(columns: Floats, truth: Floats, how: Boosting, seed: int) -> Any:
@@ -71,17 +73,27 @@ def randomise(columns: Floats, left: Floats, seed: int) -> Any:
     return model.fit(columns, left)
 
 
-def fit_boosted(columns: Floats, truth: Floats, how: Boosting, seed: int) -> tuple[Floats, Forest]:
-    """Fit one output: slopes of a ridge regression, shape (n_columns,), and trees for the rest.
+def fit_line(columns: Floats, truth: Floats) -> tuple[Floats, Floats]:
+    """Fit a ridge regression an output: slopes, shape (n_columns, n_outputs), and constants.
 
-    Trees alone draw a line as stairs. The penalty is that of least leave-one-out error.
+    The penalty is that of least leave-one-out error.
     """
     from sklearn.linear_model import RidgeCV
 
-    line = RidgeCV(PENALTIES).fit(columns, truth)
-    forest = export_boosted(boost(columns, truth - line.predict(columns), how, seed))
-    slopes = np.asarray(line.coef_, np.float64)
-    return slopes, replace(forest, constant=forest.constant + line.intercept_)
+    lines = [RidgeCV(PENALTIES).fit(columns, one) for one in truth.T]
+    slopes = np.column_stack([line.coef_ for line in lines])
+    return slopes, np.array([line.intercept_ for line in lines], np.float64)
+
+
+def fit_boosted(columns: Floats, truth: Floats, how: Boosting, seed: int) -> tuple[Floats, Forest]:
+    """Fit one output: slopes of a ridge regression, shape (n_columns,), and trees for the rest.
+
+    Trees alone draw a line as stairs.
+    """
+    slopes, constant = fit_line(columns, truth[:, None])
+    left = truth - (columns @ slopes + constant)[:, 0]
+    forest = export_boosted(boost(columns, left, how, seed))
+    return slopes[:, 0], replace(forest, constant=forest.constant + constant)
 
 
 def fit_random(columns: Floats, left: Floats, seed: int) -> Forest:
@@ -101,8 +113,7 @@ def export_boosted(model: Any) -> Forest:
         trees.append(
             _Tree(
                 np.where(leaf, LEAF, nodes["feature_idx"]),
-                # The last bin of scikit-learn ends at infinity, which no array of ours may hold.
-                np.clip(nodes["num_threshold"][~leaf], -1e9, 1e9),
+                nodes["num_threshold"][~leaf],
                 right[~leaf],
                 nodes["value"][leaf][:, None],
             )
@@ -128,7 +139,7 @@ def export_random(model: Any, unit: Floats) -> Forest:
                 value * unit / len(model.estimators_),
             )
         )
-    return _join(trees, np.zeros(len(unit)), 127)
+    return _join(trees, np.zeros(len(unit)), LEVELS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,15 +156,13 @@ def _join(trees: list[_Tree], constant: Floats, levels: int) -> Forest:
     step = np.maximum(np.abs(value).max(axis=0) / levels, 1e-12)
     sizes = [len(tree.feature) for tree in trees]
     threshold = np.concatenate([tree.threshold for tree in trees]).astype(np.float64)
-    # Down to a float32, so that columns of float32 go where they went.
-    rounded = threshold.astype(np.float32)
-    above = rounded.astype(np.float64) > threshold
-    rounded[above] = np.nextafter(rounded[above], np.float32(-np.inf))
+    # Down to the grid, so that columns go where they went; scikit-learn's last bin has no end.
+    rounded = np.floor(np.clip(threshold, -FARTHEST, FARTHEST) * GRID) / GRID
     return Forest(
         constant,
         np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int32),
         np.concatenate([tree.feature for tree in trees]).astype(np.uint8),
-        rounded.astype(np.float64),
+        rounded,
         np.concatenate([tree.right for tree in trees]).astype(np.int32),
         np.rint(value / step).astype(np.int16),
         step,

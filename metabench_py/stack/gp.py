@@ -122,7 +122,7 @@ class GaussianProcess:
     mean, deviation
         Of the features, shape (n_features,).
     inducing
-        Shared by the outputs.
+        One set an output, each with the same responses.
     kernels
         One an output.
     constant, slopes, item_slopes, weights
@@ -133,7 +133,7 @@ class GaussianProcess:
     sizes: tuple[int, ...]
     mean: Floats
     deviation: Floats
-    inducing: Inducing
+    inducing: tuple[Inducing, ...]
     kernels: tuple[Kernel, ...]
     constant: Floats
     slopes: Floats
@@ -148,9 +148,9 @@ class GaussianProcess:
             predicted += responses @ self.item_slopes
         for start in range(0, len(features), CHUNK):
             some = slice(start, start + CHUNK)
-            items = item_distances(responses[some], self.inducing.responses, self.sizes)
-            for i, kernel in enumerate(self.kernels):
-                near = kernel.between(standard[some], self.inducing.features, items)
+            items = item_distances(responses[some], self.inducing[0].responses, self.sizes)
+            for i, (kernel, points) in enumerate(zip(self.kernels, self.inducing, strict=True)):
+                near = kernel.between(standard[some], points.features, items)
                 predicted[some, i] += near @ self.weights[:, i]
         return predicted
 
@@ -160,8 +160,8 @@ class GaussianProcess:
             "sizes": np.array(self.sizes, np.int32),
             "mean": self.mean,
             "deviation": self.deviation,
-            "inducing_features": self.inducing.features.astype(np.float32),
-            "inducing_responses": np.rint(self.inducing.responses * STEPS).astype(np.uint8),
+            "inducing_features": np.stack([p.features for p in self.inducing]).astype(np.float32),
+            "inducing_responses": np.rint(self.inducing[0].responses * STEPS).astype(np.uint8),
             "amplitudes": np.array([[k.amplitude, k.item_amplitude] for k in self.kernels]),
             "rates": np.array([k.rates for k in self.kernels]),
             "item_rates": np.array([k.item_rates for k in self.kernels]),
@@ -185,8 +185,9 @@ class GaussianProcess:
         sizes = tuple(int(n) for n in take(arrays, "sizes", (None,), "iu"))
         if any(n <= 0 for n in sizes) or sum(sizes) != n_items:
             raise InputError("The stack's process was fitted on other items; write it again.")
-        points = take_floats(arrays, "inducing_features", (None, n_features))
-        answers = take(arrays, "inducing_responses", (len(points), n_items), "u")
+        points = take_floats(arrays, "inducing_features", (n_outputs, None, n_features))
+        m = points.shape[1]
+        answers = take(arrays, "inducing_responses", (m, n_items), "u").astype(np.float64) / STEPS
         amplitudes = take_floats(arrays, "amplitudes", (n_outputs, 2))
         rates = take_floats(arrays, "rates", (n_outputs, n_features))
         item_rates = take_floats(arrays, "item_rates", (n_outputs, len(sizes)))
@@ -199,7 +200,7 @@ class GaussianProcess:
             sizes,
             take_floats(arrays, "mean", (n_features,)),
             deviation,
-            Inducing(points, answers.astype(np.float64) / STEPS),
+            tuple(Inducing(own, answers) for own in points),
             tuple(
                 Kernel(float(a[0]), r, float(a[1]), h)
                 for a, r, h in zip(amplitudes, rates, item_rates, strict=True)
@@ -207,5 +208,5 @@ class GaussianProcess:
             take_floats(arrays, "constant", (n_outputs,)),
             take_floats(arrays, "slopes", (n_features, n_outputs)),
             take_floats(arrays, "item_slopes", (n_items, n_outputs)),
-            take_floats(arrays, "weights", (len(points), n_outputs)),
+            take_floats(arrays, "weights", (m, n_outputs)),
         )

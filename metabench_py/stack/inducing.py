@@ -1,9 +1,8 @@
 """Inducing points: made-up LLMs that stand for all, none of them anybody's own row.
 
 Each is the mean of at least three different LLMs that lie together (a k-means cluster, or where
-that is smaller the LLMs nearest to its centre). A mean loses little, as what they support is
-smooth, and gives away no LLM's answers; a point optimised by likelihood would be no more accurate
-at 500 points and could drift onto one LLM.
+that is smaller the LLMs nearest to its centre), which gives away no LLM's answers. With many LLMs
+they are where `placement` starts.
 """
 
 from __future__ import annotations

@@ -15,6 +15,15 @@ from metabench_py.stack.arrays import Arrays, take, take_floats
 # LLMs at a time: each holds some numbers a tree.
 CHUNK = 1024
 LEAF = 255
+# Columns and thresholds are whole numbers of steps of 1/256, and columns within these limits.
+GRID = 256.0
+FARTHEST = 127.0
+
+
+def on_grid(columns: Floats) -> Floats:
+    """Round columns of about unit variance to steps that thresholds can tell apart."""
+    rounded: Floats = np.rint(np.clip(columns, -FARTHEST, FARTHEST) * GRID) / GRID
+    return rounded
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +41,7 @@ class Forest:
     feature
         Column that a node asks for, shape (n_nodes,); 255 at a leaf.
     threshold
-        A value up to it goes to the left, shape (n_splits,); exact in float32.
+        A value up to it goes to the left, shape (n_splits,); in steps of 1/256.
     right
         How far on the right child is, shape (n_splits,).
     level, step
@@ -49,7 +58,7 @@ class Forest:
     step: Floats
 
     def predict(self, columns: Floats) -> Floats:
-        """Predict, shape (n, n_outputs), from columns exact in float32."""
+        """Predict, shape (n, n_outputs), from columns that are `on_grid`."""
         n_nodes = len(self.feature)
         split = np.flatnonzero(self.feature != LEAF)
         # A leaf leads to itself, whatever it compares.
@@ -84,7 +93,7 @@ class Forest:
             "constant": self.constant,
             "roots": self.roots,
             "feature": self.feature,
-            "threshold": self.threshold.astype(np.float32),
+            "threshold": np.rint(self.threshold * GRID).astype(np.int16),
             "right": self.right.astype(np.uint16),
             "level": self.level.astype(np.int8) if small else self.level,
             "step": self.step,
@@ -118,7 +127,7 @@ class Forest:
             take_floats(arrays, "constant", (n_outputs,)),
             roots.astype(np.int32),
             feature,
-            take_floats(arrays, "threshold", (len(split),)),
+            take(arrays, "threshold", (len(split),), "i") / GRID,
             right,
             take(arrays, "level", (int(leaf.sum()), n_outputs), "i").astype(np.int16),
             take_floats(arrays, "step", (n_outputs,)),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from metabench_py.irt.model import Floats
 from metabench_py.stack.arrays import Arrays, take_floats
+from metabench_py.stack.trees import on_grid
 
 ITEM_AXES = 40
 # Directions in which standardised features vary less than this are rounding.
@@ -48,11 +49,10 @@ class Views:
         return len(self.mean) + int(self.axes.shape[1]) + int(self.item_axes.shape[1])
 
     def columns(self, features: Floats, responses: Floats) -> Floats:
-        """Give the columns, shape (n, n_columns), rounded to float32 as thresholds are."""
+        """Give the columns, shape (n, n_columns), on the grid of the trees' thresholds."""
         standard = (features - self.mean) * self.rate
         parts = [standard, standard @ self.axes, (responses - self.item_mean) @ self.item_axes]
-        joined: Floats = np.concatenate(parts, axis=1).astype(np.float32).astype(np.float64)
-        return joined
+        return on_grid(np.concatenate(parts, axis=1))
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Give plain arrays, in the digits that they have."""

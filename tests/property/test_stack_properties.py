@@ -12,11 +12,18 @@ from hypothesis.extra import numpy as hnp
 
 from metabench_py.benchmarks import BENCHMARKS
 from metabench_py.errors import InputError
-from metabench_py.stack.fit_gp import fit_output, gp_data, join_outputs
+from metabench_py.stack.fit_gp import fit_output, join_outputs
 from metabench_py.stack.fit_trees import Boosting, fit_boosted, fit_random
 from metabench_py.stack.folds import group_folds
+from metabench_py.stack.gp_data import gp_data
 from metabench_py.stack.inputs import StackInputs, names_of
-from metabench_py.stack.members import Member, ProcessMember, SplineMember, TreesMember
+from metabench_py.stack.members import (
+    ForestMember,
+    Member,
+    ProcessMember,
+    SplineMember,
+    TreesMember,
+)
 from metabench_py.stack.model import Stack
 from metabench_py.stack.near_duplicates import join_labels, near_duplicates
 from metabench_py.stack.spline import SplineBasis, SplineModel, cardinal
@@ -110,15 +117,18 @@ def small_stack() -> Stack:
     ones = np.ones(60)
     number = np.arange(60)
     data = gp_data(features, responses, (), number, number, number % 3, 1)
-    process = join_outputs(data, [fit_output(data, y) for y in truth.T])
+    process = join_outputs(data, [fit_output(data, y, ones, move=False) for y in truth.T])
     members: dict[str, Member] = {
         "spline": SplineMember(outputs),
         "process": ProcessMember(process, fit_random(columns, truth, 1)),
         "trees": TreesMember(
             np.column_stack([slopes for slopes, _ in boosted]), tuple(f for _, f in boosted)
         ),
+        "forest": ForestMember(
+            rng.normal(size=(columns.shape[1], 6)), (fit_random(columns, truth, 2),)
+        ),
     }
-    return Stack(BENCHMARKS, {}, limits, views, members, np.outer(ones[:3], ones[:6]) / 3, spread)
+    return Stack(BENCHMARKS, {}, limits, views, members, np.full((4, 6), 0.25), spread)
 
 
 @settings(max_examples=400)

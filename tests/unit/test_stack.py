@@ -14,7 +14,7 @@ from metabench_py.compute import LocalPool
 from metabench_py.errors import InputError
 from metabench_py.gam.features import join_features
 from metabench_py.gam.linear import fit_linear, out_of_fold, subscore
-from metabench_py.stack.fit import StackFit, StackOptions, fit_stack
+from metabench_py.stack.fit import StackFit, fit_stack
 from metabench_py.stack.folds import group_folds
 from metabench_py.stack.inputs import StackInputs
 from metabench_py.stack.model import Stack
@@ -155,18 +155,6 @@ def test_every_array_is_needed_and_checked(fit: StackFit) -> None:
                 broken.flat[0] = bad
                 with pytest.raises(InputError):
                     Stack.from_arrays({**arrays, name: broken})
-
-
-def test_choices_of_an_earlier_fit_are_kept(world: World, fit: StackFit) -> None:
-    half = np.arange(100)
-    scores = {t: world.scores[t][half] for t in TARGETS}
-    options = StackOptions(choices=fit.choices)
-    kept = fit_stack(world.inputs().rows(half), scores, world.groups[half], options)
-    assert np.array_equal(kept.stack.weights, fit.stack.weights)
-    assert kept.choices.spline == fit.choices.spline
-    new = World(200, 4)
-    predicted = kept.stack.predict(new.inputs(world))
-    assert rmse(predicted["grand"], new.scores["grand"]) < 1.5
 
 
 @pytest.mark.parametrize("n", [30, 60])

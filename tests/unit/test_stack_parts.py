@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from metabench_py.errors import InputError
-from metabench_py.stack.evidence import Evidence, representative
-from metabench_py.stack.fit_gp import GpChoice, fit_output, gp_data, join_outputs
+from metabench_py.stack import fit_gp
+from metabench_py.stack.evidence import Evidence, Settings, representative
+from metabench_py.stack.fit_gp import fit_output, join_outputs
 from metabench_py.stack.fit_trees import (
     ALONE,
     boost,
@@ -20,10 +21,12 @@ from metabench_py.stack.fit_trees import (
 )
 from metabench_py.stack.folds import group_folds
 from metabench_py.stack.gp import item_distances
+from metabench_py.stack.gp_data import gp_data
 from metabench_py.stack.inducing import inducing_points
 from metabench_py.stack.near_duplicates import join_labels, near_duplicates
+from metabench_py.stack.placement import SparseEvidence, fixed_parts, placed
 from metabench_py.stack.spline import SplineBasis, cardinal
-from metabench_py.stack.trees import LEAF, Forest
+from metabench_py.stack.trees import FARTHEST, LEAF, Forest, on_grid
 from metabench_py.stack.views import Views, fit_views
 from metabench_py.stack.weights import simplex_weights
 
@@ -50,19 +53,16 @@ def test_a_constant_feature_and_ties_get_no_knots_too_many() -> None:
     assert basis.columns(features).shape == (50, 14)
 
 
-def as_float32(values: np.ndarray) -> np.ndarray:
-    return values.astype(np.float32).astype(np.float64)
-
-
 def test_exported_trees_predict_as_scikit_learn() -> None:
     rng = np.random.default_rng(2)
-    columns = as_float32(rng.normal(size=(1500, 20)))
+    columns = on_grid(rng.normal(size=(1500, 20)))
     truth = 50 + 10 * columns[:, 0] + 5 * np.abs(columns[:, 3]) + rng.normal(size=1500)
     model = boost(columns, truth, ALONE, 1)
     forest = export_boosted(model)
     assert len(forest.roots) == 250
     assert (forest.feature != LEAF).sum() == 250 * 7
-    new = as_float32(rng.normal(scale=3, size=(5000, 20)))
+    new = on_grid(rng.normal(scale=30, size=(5000, 20)))
+    assert np.abs(new).max() == FARTHEST
     # On thresholds themselves too, and after a round trip.
     on = columns[:300].copy()
     split = forest.feature[forest.feature != LEAF]
@@ -78,12 +78,12 @@ def test_exported_trees_predict_as_scikit_learn() -> None:
 
 def test_exported_random_trees_predict_as_scikit_learn() -> None:
     rng = np.random.default_rng(4)
-    columns = as_float32(rng.normal(size=(600, 8)))
+    columns = on_grid(rng.normal(size=(600, 8)))
     left = np.column_stack([columns[:, 0] * columns[:, 1], np.sin(columns[:, 2])])
     unit = np.array([2.0, 0.5])
     model = randomise(columns, left, 1)
     forest = export_random(model, unit)
-    new = as_float32(rng.normal(scale=2, size=(3000, 8)))
+    new = on_grid(rng.normal(scale=2, size=(3000, 8)))
     again = Forest.from_arrays(forest.to_arrays(), 8, 2)
     assert forest.to_arrays()["level"].dtype == np.int8
     for some in (new, columns):
@@ -139,7 +139,8 @@ def test_views_are_standardised_whitened_and_leave_constants_out() -> None:
     columns = views.columns(features, responses)
     # Six features, of which one is constant and one a sum of others, so four whitened ones.
     assert columns.shape == (400, 6 + 4 + 40) == (400, views.n_columns)
-    assert np.allclose(np.cov(columns[:, 6:10].T, bias=True), np.eye(4), atol=1e-5)
+    # But for the grid.
+    assert np.allclose(np.cov(columns[:, 6:10].T, bias=True), np.eye(4), atol=1e-3)
     spread = columns[:, 10:].std(axis=0)
     assert (np.diff(spread) < 1e-6).all()
     # What was constant in calibration does not count in a new LLM.
@@ -166,28 +167,98 @@ def test_the_likelihoods_gradient_is_its_slope() -> None:
     features, responses, truth = process_data(40, 4)
     standard = (features - features.mean(axis=0)) / features.std(axis=0)
     centred = responses - responses.mean(axis=0)
+    noises = np.linspace(0.5, 2, 40)
     for sizes, answers in (((10, 20), centred), ((), centred[:, :0])):
-        evidence = Evidence(standard, answers, sizes, (truth - truth.mean()) / truth.std())
+        evidence = Evidence(standard, answers, sizes, (truth - truth.mean()) / truth.std(), noises)
         rng = np.random.default_rng(5)
         at = evidence.centre.logs + rng.normal(scale=0.5, size=len(evidence.centre.logs))
         slope = approx_fprime(at, lambda p, e=evidence: e(p)[0], 1e-6)
         assert np.abs(evidence(at)[1] - slope).max() < 1e-3
 
 
-def test_the_sparse_process_is_the_exact_one_where_points_suffice() -> None:
+def test_the_sparse_likelihoods_gradient_is_its_slope() -> None:
+    from scipy.optimize import approx_fprime
+
+    features, responses, truth = process_data(60, 4)
+    truth = (truth - truth.mean()) / truth.std()
+    clusters, rows = np.array([0, 0, *range(2, 60)]), np.arange(60) % 3 > 0
+    for sizes, answers in (((10, 20), responses), ((), responses[:, :0])):
+        data = gp_data(features, answers, sizes, clusters, clusters, clusters % 5, 1)
+        few = type(data.inducing)(data.inducing.features[:9], data.inducing.responses[:9])
+        data = replace(data, inducing=few)
+        start = Settings.initial(4, len(sizes))
+        fixed = fixed_parts(data, np.linspace(0.5, 2, 60), start, rows)
+        evidence = SparseEvidence(data.standard[rows], truth[rows], fixed, start)
+        n, shape = len(start.logs), few.features.shape
+
+        def value(at: np.ndarray, e=evidence, n=n, shape=shape) -> float:
+            return e(at[:n], at[n:].reshape(shape))[0]
+
+        rng = np.random.default_rng(5)
+        at = np.concatenate([start.logs, few.features.ravel()])
+        at[1:9] += rng.normal(scale=0.3, size=8)
+        at[n:] += rng.normal(scale=0.1, size=few.features.size)
+        _, by_logs, by_points = evidence(at[:n], at[n:].reshape(shape))
+        slope = approx_fprime(at, value, 1e-6)
+        # What belongs to responses stays as it is.
+        moving = np.ones(len(at), dtype=bool)
+        for kind in ("item_slope", "item_amplitude", "item_rate"):
+            moving[:n][start.where(kind)] = False
+        found = np.concatenate([by_logs, by_points.ravel()])
+        assert np.abs(found - slope)[moving].max() < 1e-4
+        assert np.abs(slope[n:]).max() > 0.1
+        assert len(np.unique(moving)) == (2 if sizes else 1)
+
+
+def test_placed_points_tell_more_and_none_is_an_llms_own_row() -> None:
+    features, responses, truth = process_data(900, 12)
+    truth = 50 + 8 * np.sin(2 * features[:, 0]) * np.cos(features[:, 3]) + 0.1 * truth
+    score = (truth - truth.mean()) / truth.std()
+    none = np.arange(900)
+    data = gp_data(features, responses[:, :0], (), none, none, none % 5, 1)
+    few = type(data.inducing)(data.inducing.features[:40], data.inducing.responses[:40])
+    data = replace(data, inducing=few)
+    start = Settings.initial(4, 0)
+    every = np.ones(900, dtype=bool)
+    settings, points = placed(data, score, np.ones(900), start, every)
+    fixed = fixed_parts(data, np.ones(900), start, every)
+    evidence = SparseEvidence(data.standard, score, fixed, start)
+    before = evidence(start.logs, data.inducing.features)[0]
+    kept = evidence(settings.logs, data.inducing.features)[0]
+    after = evidence(settings.logs, points.features)[0]
+    assert after < kept < before
+    apart = np.abs(points.features[:, None] - data.standard).max(axis=2)
+    assert apart.min() > 1e-4
+    again = placed(data, score, np.ones(900), start, every)[1]
+    assert np.array_equal(points.features, again.features)
+    # A point that would come to an LLM stays the mean that it was.
+    data = replace(data, standard=np.concatenate([data.standard[:-40], points.features]))
+    stays = placed(data, score, np.ones(900), start, none < 860)[1]
+    assert not np.array_equal(stays.features, points.features)
+
+
+def test_noise_cannot_be_predicted_by_points_placed_on_it() -> None:
+    features, responses, _ = process_data(400, 13)
+    noise = np.random.default_rng(14).normal(size=400)
+    none = np.arange(400)
+    data = gp_data(features, responses[:, :0], (), none, none, none % 5, 1)
+    fitted = fit_output(data, noise, np.ones(400), move=True)
+    assert np.corrcoef(fitted.held_out, noise)[0, 1] < 0.05
+
+
+def test_the_sparse_process_is_the_exact_one_where_points_suffice(monkeypatch) -> None:
     # With the LLMs themselves as inducing points FITC is the exact process.
     features, responses, truth = process_data(60, 6)
     new_features, new_responses, _ = process_data(20, 7)
     none = np.arange(60)
     data = gp_data(features, responses, (10, 20), none, none, none % 5, 1)
-    own = type(data.inducing)(data.standard, data.responses)
-    data = type(data)(**{**vars(data), "inducing": own})
-    fitted = fit_output(data, truth)
-    choice = GpChoice(fitted.choice.settings, 1.0)
-    sparse = join_outputs(data, [fit_output(data, truth, choice)])
+    data = replace(data, inducing=type(data.inducing)(data.standard, data.responses))
+    monkeypatch.setattr(fit_gp, "NOISES", (1.0,))
+    fitted = fit_output(data, truth, np.ones(60), move=False)
+    sparse = join_outputs(data, [fitted])
     found = sparse.predict(new_features, new_responses)[:, 0]
 
-    settings, unit = choice.settings, truth.std()
+    settings, unit = fitted.settings, truth.std()
     centre = responses.mean(axis=0)
 
     def covariance(x: np.ndarray, answers: np.ndarray) -> np.ndarray:
