@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # They change nothing, or are told on their own.
 _UNTOLD = frozenset({"workers", "choose", "order"})
 _SECOND_STAGES: dict[StageFit, str] = {
-    "stack": "non-negative mixture of additive splines, Gaussian processes, boosted trees and forests",
+    "stack": "non-negative mixture of splines, Gaussian processes, boosted trees and forests",
     "gam": "mgcv::gam, a sum of s(., bs = 'ad')",
     "fast-gam": "mgcv::bam(discrete = TRUE), a sum of s(., bs = 'ps')",
 }
