@@ -18,8 +18,8 @@ from metabench_py.stack.gp import ROOT3, Inducing, item_distances, matern, squar
 from metabench_py.stack.gp_columns import CONSTANT
 from metabench_py.stack.gp_data import GpData
 
-# Steps of Adam (Kingma & Ba 2015), and how far one goes in deviations of a feature. So few, as
-# many points that follow the likelihood for long learn the scores by heart.
+# Steps of Adam (Kingma & Ba 2015), and how far one goes in deviations of a feature; twice as many
+# predicted no better.
 STEPS, RATE = 20, 0.05
 DECAY = (0.9, 0.99)
 # Leading axes of the responses' linear part; what is beyond them counts as noise here.
