@@ -74,19 +74,36 @@ def figures_command(
             for one in chosen:
                 one.require(sources)
         written: list[dict[str, Any]] = []
+        failed: dict[str, InputError] = {}
         for number, spec in enumerate(chosen, start=1):
             if spec.name in lacks:
                 needs = "; and ".join(lacks[spec.name])
                 typer.echo(f"Skipped {spec.name}: it needs {needs}.", err=True)
                 continue
             begun = time.monotonic()
-            paths = [str(path) for path in write_figure(spec, sources, out, kinds)]
+            try:
+                paths = [str(path) for path in write_figure(spec, sources, out, kinds)]
+            except InputError as error:
+                # A damaged file must not cost the figures that do without it.
+                if len(chosen) == 1:
+                    raise
+                failed[spec.name] = error
+                typer.echo(f"Failed {spec.name}: {error}", err=True)
+                continue
             seconds = round(time.monotonic() - begun, 1)
             written.append({"figure": spec.name, "files": paths, "seconds": seconds})
             typer.echo(f"[{number}/{len(chosen)}] {', '.join(paths)} ({seconds:g} s)", err=True)
     if as_json:
         skipped = [{"figure": name, "needs": found} for name, found in lacks.items()]
-        typer.echo(json.dumps({"schema": 1, "written": written, "skipped": skipped}, indent=2))
+        errors = [{"figure": name, "error": str(error)} for name, error in failed.items()]
+        value = {"schema": 1, "written": written, "skipped": skipped, "failed": errors}
+        typer.echo(json.dumps(value, indent=2))
+    if failed:
+        raise InputError(
+            f"{len(failed)} of {len(chosen)} figures could not be drawn ({', '.join(failed)}); "
+            "what is wrong with each is told above.",
+            figures=list(failed),
+        )
 
 
 @contextlib.contextmanager

@@ -50,6 +50,20 @@ def test_figures_by_name_in_several_formats(data: Path, tmp_path: Path) -> None:
     assert (tmp_path / "factors.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_damaged_file_costs_its_own_figures_alone(tmp_path: Path) -> None:
+    (tmp_path / "synergy.json").write_text("{")
+    words = ("item-model", "synergy", "item-curves", "--results", tmp_path, "--format", "svg")
+    result = run(*words, "--out", tmp_path / "out", "--json")
+    assert isinstance(result.exception, InputError)
+    assert str(result.exception).startswith("1 of 3 figures could not be drawn (synergy)")
+    value = json.loads(result.stdout)
+    assert [one["figure"] for one in value["written"]] == ["item-model", "item-curves"]
+    assert [one["figure"] for one in value["failed"]] == ["synergy"]
+    assert "synergy.json is not readable JSON" in value["failed"][0]["error"]
+    assert "Failed synergy: " in result.stderr
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
 def test_workers_do_not_change_a_figure(data: Path, tmp_path: Path) -> None:
     words = ("random-subsets", "--data", data, "--llms", 60, "--subsets", 10, "--format", "svg")
     for workers in (1, 2):

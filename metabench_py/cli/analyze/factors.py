@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from metabench_py.cli.analyze.study_options import check_files
 from metabench_py.cli.options import Json
-from metabench_py.errors import InputError
 
 if TYPE_CHECKING:
     from metabench_py.analysis.factors import FactorAnalysis
@@ -48,12 +48,7 @@ def factors_command(
     as_json: Json = False,
 ) -> None:
     """Factor analysis (minres) of abilities or scores; fitted on the training LLMs."""
-    if plot is not None:
-        from metabench_py.report.figures import check_plot
-
-        check_plot(plot, 1)
-    if out is not None and out.suffix not in (".csv", ".parquet"):
-        raise InputError(f"--out {out}: end its name in .csv or .parquet.", path=str(out))
+    check_files(out, plot)
     from metabench_py.analysis.factor_table import load_factor_table
     from metabench_py.analysis.factors import analyze_factors
     from metabench_py.benchmarks import BENCHMARKS
