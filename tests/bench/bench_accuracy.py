@@ -99,15 +99,16 @@ def left_out(
 ) -> Floats:
     """Turn training LLMs' published linear predictors, in-sample, into leave-one-out ones.
 
-    Exactly: y - (y - l) / (1 - h), h being the LLM's leverage. A tenth of the LLMs have no
-    published responses to a benchmark; they get the mean leverage.
+    y - (y - l) / (1 - h), h being the LLM's leverage. A tenth of the LLMs have no published
+    responses to a benchmark: they get the mean leverage, and the others' are estimated without
+    them.
     """
     frame = pd.read_parquet(SHARED / "llm-responses" / "B" / f"{benchmark}.parquet").dropna()
     here = np.flatnonzero(train & pd.Index(names).isin(frame.index))
     responses = frame.loc[[names[i] for i in here]].to_numpy(np.float64)
     design = np.column_stack([np.ones(len(here)), responses])
     leverage = np.full(len(names), design.shape[1] / train.sum())
-    # The regression's own LLMs are all of training.
+    # The published regression is on all training LLMs, so each one's leverage in it is less.
     share = len(here) / train.sum()
     leverage[here] = share * (np.linalg.qr(design)[0] ** 2).sum(axis=1)
     return score - (score - given) / (1.0 - leverage)

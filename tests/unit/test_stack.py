@@ -14,9 +14,10 @@ from metabench_py.compute import LocalPool
 from metabench_py.errors import InputError
 from metabench_py.gam.features import join_features
 from metabench_py.gam.linear import fit_linear, out_of_fold, subscore
+from metabench_py.stack import fit_members
 from metabench_py.stack.fit import StackFit, fit_stack
 from metabench_py.stack.folds import group_folds
-from metabench_py.stack.inputs import StackInputs
+from metabench_py.stack.inputs import StackInputs, feature_matrix
 from metabench_py.stack.model import Stack
 
 N_ITEMS = 40
@@ -155,6 +156,35 @@ def test_every_array_is_needed_and_checked(fit: StackFit) -> None:
                 broken.flat[0] = bad
                 with pytest.raises(InputError):
                     Stack.from_arrays({**arrays, name: broken})
+
+
+def test_many_llms_get_all_members_and_moved_points(world: World, monkeypatch) -> None:
+    # What takes 1,000 LLMs, with the 150 of this world.
+    monkeypatch.setattr(fit_members, "FEW_LLMS", 150)
+    inputs = world.inputs()
+    fit = fit_stack(inputs, world.scores, world.groups)
+    members = fit.stack.members
+    assert list(members) == ["spline", "process", "trees", "forest"]
+    assert members["process"].rest is not None
+    points = np.stack([p.features for p in members["process"].model.inducing])
+    # Each benchmark's are its own, and none is an LLM.
+    standard = (feature_matrix(inputs, BENCHMARKS) - members["process"].model.mean) / (
+        members["process"].model.deviation
+    )
+    assert all(not np.array_equal(points[0], other) for other in points[1:])
+    assert np.abs(points[0][:, None] - standard).max(axis=2).min() > 1e-3
+    again = Stack.from_arrays(fit.stack.to_arrays())
+    new = World(600, 2)
+    predicted = again.predict(new.inputs(world))
+    for t in TARGETS:
+        assert np.array_equal(predicted[t], fit.stack.predict(new.inputs(world))[t])
+        # Held-out errors, by which intervals are calibrated, tell those on new LLMs.
+        ours = rmse(fit.held_out[t], world.scores[t])
+        assert 0.7 < ours / rmse(predicted[t], new.scores[t]) < 1.4
+    with LocalPool(2) as pool:
+        other = fit_stack(inputs, world.scores, world.groups, executor=pool)
+    one, two = fit.stack.to_arrays(), other.stack.to_arrays()
+    assert all(np.array_equal(one[name], two[name]) for name in one)
 
 
 @pytest.mark.parametrize("n", [30, 60])

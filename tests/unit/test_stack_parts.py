@@ -256,6 +256,23 @@ def test_a_folds_prediction_knows_nothing_of_its_scores(monkeypatch) -> None:
         assert change[~own].max() > 0.1
 
 
+def test_an_llm_of_great_noise_does_not_pull_its_neighbours() -> None:
+    features, responses, truth = process_data(200, 15)
+    none, wrong = np.arange(200), truth.copy()
+    wrong[:10] += 40.0
+    data = gp_data(features, responses[:, :0], (), none, none, none % 5, 1)
+    relative = np.ones(200)
+    relative[:10] = 1e4
+    others, ones = none >= 10, np.ones(200)
+    for move in (False, True):
+        right = fit_output(data, truth, ones, move=move).held_out
+        pulled = [
+            np.abs(fit_output(data, wrong, noise, move=move).held_out - right)[others].mean()
+            for noise in (ones, relative)
+        ]
+        assert pulled[1] < 0.1 * pulled[0]
+
+
 def test_the_sparse_process_is_the_exact_one_where_points_suffice(monkeypatch) -> None:
     # With the LLMs themselves as inducing points FITC is the exact process.
     features, responses, truth = process_data(60, 6)
