@@ -227,9 +227,12 @@ def locked(work: Path) -> Iterator[None]:
                 f"Another run uses {work}; wait for its end, or give this one its own --work.",
                 path=str(work),
             ) from error
-        for left in work.glob(".*-*.*"):
+        # `storage` calls files and folders that it has not finished `.NAME.xxxxxxxx`.
+        for left in work.glob(".*.*"):
             if left.is_dir():
                 shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
         yield
 
 

@@ -288,10 +288,15 @@ def test_a_wrong_option_names_file_table_and_name(
         options_from(Options, table, "fit", tmp_path / "run.toml")
 
 
-def test_stale_folders_of_a_killed_run_are_cleared(tmp_path: Path) -> None:
+def test_what_a_killed_run_left_half_written_is_cleared(tmp_path: Path) -> None:
     folder = tmp_path / "work"
     (folder / ".draw-0123.x7").mkdir(parents=True)
     (folder / "draw-0123.partial").mkdir()
+    # A file, too: a kill between its writing and its renaming.
+    (folder / ".published.json.t5smk75r").write_text("{")
+    (folder / "published.json").write_text("{}")
     with locked(folder):
-        assert [p.name for p in sorted(folder.iterdir())] == [".lock", "draw-0123.partial"]
+        assert [p.name for p in sorted(folder.iterdir())] == [
+            ".lock", "draw-0123.partial", "published.json",
+        ]  # fmt: skip
     shutil.rmtree(folder)
