@@ -30,7 +30,7 @@ CENTRES = {
 # make many lengths fit them, tighter for rates and slopes.
 PRIOR = {k: 2.0 if k.endswith(("rate", "slope")) else 3.0 for k in CENTRES}
 LOG_BOUNDS = (-12.0, 5.0)
-STEPS = 40
+STEPS = 100
 JITTER = 1e-6
 
 

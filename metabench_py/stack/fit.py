@@ -29,7 +29,7 @@ from metabench_py.stack.weights import simplex_weights
 PRIORS = {
     ("spline", "process"): ((0.4, 0.6), 300.0),
     ("spline", "process", "trees"): ((0.15, 0.6, 0.25), 300.0),
-    ("spline", "process", "trees", "forest"): ((0.1, 0.6, 0.15, 0.15), 3000.0),
+    ("spline", "process", "trees", "forest"): ((0.02, 0.84, 0.07, 0.07), 3000.0),
 }
 
 

@@ -1,7 +1,9 @@
-"""Where inducing points lie: moved, with the hyperparameters, to greater marginal likelihood.
+"""Where inducing points lie: moved to greater marginal likelihood.
 
 The sparse process's own likelihood (FITC; Snelson & Ghahramani 2006) says where points tell most
-of the scores, which means of LLMs near each other do not.
+of the scores, which means of LLMs near each other do not. On features alone the hyperparameters
+move with them; with item responses they stay, as new organisations' LLMs were predicted worse by
+hyperparameters that siblings had a say in.
 """
 
 from __future__ import annotations
@@ -134,7 +136,9 @@ class SparseEvidence:
 def placed(
     data: GpData, score: Floats, relative: Floats, start: Settings, rows: NDArray[np.bool_]
 ) -> tuple[Settings, Inducing]:
-    """Move hyperparameters and the features of the inducing points up the likelihood.
+    """Move the features of the inducing points up the likelihood.
+
+    Hyperparameters go with them where there are no responses.
 
     Parameters
     ----------
@@ -154,6 +158,8 @@ def placed(
     mean, square = np.zeros_like(at), np.zeros_like(at)
     for step in range(1, STEPS + 1):
         _, by_logs, by_points = evidence(at[:n_logs], at[n_logs:].reshape(points.features.shape))
+        if data.sizes:
+            by_logs = np.zeros_like(by_logs)
         slope = np.concatenate([by_logs, by_points.ravel()])
         mean = DECAY[0] * mean + (1.0 - DECAY[0]) * slope
         square = DECAY[1] * square + (1.0 - DECAY[1]) * slope**2

@@ -240,6 +240,21 @@ def test_placed_points_tell_more_and_none_is_an_llms_own_row() -> None:
     assert not np.array_equal(some.features, few.features)
 
 
+def test_with_responses_points_move_and_hyperparameters_stay() -> None:
+    features, responses, truth = process_data(200, 14)
+    score, none = (truth - truth.mean()) / truth.std(), np.arange(200)
+    data = gp_data(features, responses, (10, 20), none, none, none % 5, 1)
+    start, every = Settings.initial(4, 2), np.ones(200, dtype=bool)
+    settings, points = placed(data, score, np.ones(200), start, every)
+    assert np.array_equal(settings.logs, start.logs)
+    evidence = SparseEvidence(
+        data.standard, score, fixed_parts(data, np.ones(200), start, every), start
+    )
+    at_means, moved = (evidence(start.logs, p.features)[0] for p in (data.inducing, points))
+    assert moved < at_means - 1.0
+    assert np.array_equal(points.responses, data.inducing.responses)
+
+
 def test_a_folds_prediction_knows_nothing_of_its_scores(monkeypatch) -> None:
     features, responses, truth = process_data(200, 13)
     none = np.arange(200)
