@@ -29,7 +29,7 @@ from metabench_py.errors import BundleError, InputError
 if TYPE_CHECKING:
     from metabench_py.bundle import Bundle
     from metabench_py.harness import Variant
-    from metabench_py.harness.run import Plan
+    from metabench_py.harness.plan import Plan
     from metabench_py.reconstruction import Reconstruction
 
 
@@ -195,7 +195,7 @@ def _plans(
     from dataclasses import replace
 
     from metabench_py.harness.itemfiles import item_files
-    from metabench_py.harness.run import Plan
+    from metabench_py.harness.plan import Plan
 
     plans = []
     for variant in variants:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from metabench_py.benchmarks import TITLES, Benchmark
 from metabench_py.errors import InputError
+from metabench_py.harness.child import check_saved, run_lm_eval
 from metabench_py.harness.documents import made_documents
 from metabench_py.harness.installed import find_lm_eval
 from metabench_py.harness.itemfiles import item_ids
-from metabench_py.harness.run import Plan, check_saved, run_lm_eval
+from metabench_py.harness.plan import Plan
 from metabench_py.harness.taskfiles import write_task_files
 from metabench_py.harness.verify import verify_logs
 from metabench_py.logs.names import LogName

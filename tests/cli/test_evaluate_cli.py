@@ -23,7 +23,7 @@ from metabench_py.errors import BundleError, InputError, LogError, MissingDepend
 from metabench_py.harness import Variant
 from metabench_py.harness.build import item_schema
 from metabench_py.harness.installed import Installed
-from metabench_py.harness.run import Plan
+from metabench_py.harness.plan import Plan
 
 
 def invoke(*arguments: Any) -> Result:

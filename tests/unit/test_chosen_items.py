@@ -14,9 +14,10 @@ import pytest
 from metabench_py.benchmarks import BENCHMARKS
 from metabench_py.errors import InputError
 from metabench_py.harness import Settings, Variant, chosen
+from metabench_py.harness.child import driver_specification
 from metabench_py.harness.chosen import ChosenItems
 from metabench_py.harness.installed import Installed
-from metabench_py.harness.run import Plan, driver_specification
+from metabench_py.harness.plan import Plan
 
 METRICS = {b: "exact_match" if b == "gsm8k" else "acc" for b in BENCHMARKS}
 

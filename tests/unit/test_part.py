@@ -18,7 +18,7 @@ from metabench_py.harness import Settings, Variant, part
 from metabench_py.harness import run as runs
 from metabench_py.harness.build import item_schema
 from metabench_py.harness.installed import Installed
-from metabench_py.harness.run import Plan
+from metabench_py.harness.plan import Plan
 
 INSTALLED = Installed("0.4.13", Path("/lm/tasks/metabench"))
 EVERY: dict[Benchmark, list[str]] = {

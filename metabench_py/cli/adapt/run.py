@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from metabench_py.adaptive.settings import CatSettings
     from metabench_py.benchmarks import Benchmark
     from metabench_py.bundle import Bundle
-    from metabench_py.harness.run import Plan
+    from metabench_py.harness.plan import Plan
 
 
 def run_command(
@@ -78,7 +78,7 @@ def run_command(
     from metabench_py.cli.evaluate import split_arguments
     from metabench_py.harness.chosen import ChosenItems
     from metabench_py.harness.itemfiles import item_files
-    from metabench_py.harness.run import Plan
+    from metabench_py.harness.plan import Plan
     from metabench_py.harness.settings import Settings
     from metabench_py.harness.variants import Variant
     from metabench_py.reconstruction.api import metrics_of, open_bundle
