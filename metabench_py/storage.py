@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,21 +65,56 @@ def atomic_path(target: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def check_replaceable(target: Path, marks: Sequence[str]) -> None:
+    """Refuse to replace what we have not made.
+
+    Parameters
+    ----------
+    marks
+        Names of files or folders, one of which lies in every folder of this kind that we make.
+
+    Raises
+    ------
+    StorageError
+        `target` is there, is not an empty folder, and has none of them.
+    """
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise StorageError(
+            f"{target} is a file, so no folder takes its place; choose another name.",
+            path=str(target),
+        )
+    if any((target / mark).exists() for mark in marks) or not any(target.iterdir()):
+        return
+    raise StorageError(
+        f"{target} holds other things than this command makes ({' or '.join(marks)} is not there), "
+        "so it is not replaced; choose another folder.",
+        path=str(target),
+    )
+
+
 @contextlib.contextmanager
-def atomic_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
+def atomic_folder(
+    target: Path, *, replace: bool = False, marks: Sequence[str] = ()
+) -> Iterator[Path]:
     """Give a temporary folder beside `target`; rename it onto `target` if the block succeeds.
 
     Parameters
     ----------
     replace
         Take the place of an existing folder; else an existing one is an error.
+    marks
+        Only of a folder that has one of these (`check_replaceable`).
     """
-    target = Path(target)
+    # What a link points to is replaced, not the link.
+    target = target.resolve() if Path(target).is_symlink() else Path(target)
     if target.exists() and not replace:
         raise StorageError(
             f"{target} exists already; choose another folder or remove it first.",
             path=str(target),
         )
+    check_replaceable(target, marks)
     temporary: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

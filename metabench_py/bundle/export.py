@@ -12,6 +12,8 @@ from typing import Any
 from metabench_py.bundle.folder import MANIFEST, open_folder
 from metabench_py.bundle.read import load_bundle
 from metabench_py.bundle.schema import SINGLE, Bundle
+from metabench_py.bundle.write import check_place
+from metabench_py.errors import StorageError
 from metabench_py.stack.model import Stack
 from metabench_py.storage import atomic_folder
 
@@ -20,9 +22,9 @@ def export_tables(bundle: Bundle, out: Path, replace: bool = False) -> Path:
     """Write the items, errors and population as CSV, the second stages and manifest as JSON.
 
     Numbers have all their digits. ``items.csv`` has the difficulty b = -d/a1 besides the
-    easiness intercept d (empty where a1 is 0).
+    easiness intercept d (empty where a1 is 0). `replace` takes the place of such tables alone.
     """
-    with atomic_folder(out, replace=replace) as folder:
+    with atomic_folder(out, replace=replace, marks=("items.csv",)) as folder:
         _csv(
             folder / "items.csv",
             ("benchmark", "item", "a1", "d", "g", "u", "b", "weight"),
@@ -55,10 +57,16 @@ def export_tables(bundle: Bundle, out: Path, replace: bool = False) -> Path:
 
 
 def copy_bundle(source: Path, out: Path, replace: bool = False) -> Path:
-    """Copy a bundle's files, and only those that its manifest names, after checking them."""
+    """Copy a bundle's files, and only those that its manifest names, after checking them.
+
+    `replace` takes the place of another bundle alone.
+    """
     load_bundle(source)
     opened = open_folder(source)
-    with atomic_folder(out, replace=replace) as folder:
+    if out.resolve() == source.resolve():
+        raise StorageError(f"{out} is the bundle itself; choose another folder.", path=str(out))
+    check_place(out, replace)
+    with atomic_folder(out, replace=replace, marks=(MANIFEST,)) as folder:
         shutil.copyfile(source / MANIFEST, folder / MANIFEST)
         for name in opened.files:
             target = folder / name

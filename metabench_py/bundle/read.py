@@ -113,6 +113,17 @@ def bundle_for_version(version: str) -> Path:
     raise BundleError(f"No bundle of version {version} is installed; {cure}", version=version)
 
 
+def find_installed(sha256: str) -> Path | None:
+    """Find the installed bundle, embedded or in `bundles_home`, whose manifest has this hash."""
+    for path in (*embedded_bundles().values(), *(bundles_home() / n for n in _installed())):
+        try:
+            if open_folder(path).sha256 == sha256:
+                return path
+        except BundleError:
+            continue
+    return None
+
+
 def _installed() -> list[str]:
     home = bundles_home()
     if not home.is_dir():

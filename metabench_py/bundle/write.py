@@ -56,7 +56,7 @@ def write_bundle(draft: BundleDraft, out: Path, replace: bool = False) -> Path:
     out = Path(out)
     check_draft(draft)
     check_place(out, replace)
-    with atomic_folder(out, replace=replace) as folder:
+    with atomic_folder(out, replace=replace, marks=(MANIFEST,)) as folder:
         _write_items(folder / ITEMS, draft)
         write_stages(folder, draft)
         if draft.population:

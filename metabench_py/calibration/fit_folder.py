@@ -63,7 +63,7 @@ def fit_folder(
             progress(f"{benchmark}: {model}", number, 0)
 
     found = crossvalidate_benchmarks(table, options, executor=executor, progress=done)
-    with atomic_folder(Path(out), replace=replace) as temporary:
+    with atomic_folder(Path(out), replace=replace, marks=("summary.json",)) as temporary:
         _write_tables(temporary, found)
         write_json(temporary / "summary.json", summary(found, options))
         if draw is not None:

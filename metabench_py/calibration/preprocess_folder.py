@@ -104,7 +104,7 @@ def preprocess_folder(
     summaries: dict[str, dict[str, Any]] = {}
     tables: dict[str, ItemTable] = {}
     scores: dict[str, dict[str, float]] = {}
-    with atomic_folder(Path(out), replace=replace) as folder:
+    with atomic_folder(Path(out), replace=replace, marks=("summary.json",)) as folder:
         for number, source in enumerate(sources.found, start=1):
             if progress is not None:
                 progress(source.benchmark, number, len(sources.found))

@@ -33,10 +33,12 @@ from metabench_py.calibration.stage_fitters import require_fitters
 from metabench_py.calibration.subsample import SubsampleOptions
 from metabench_py.calibration.subsample_folder import subsample_folder
 from metabench_py.errors import InputError, StorageError
-from metabench_py.storage import atomic_folder, sha256, write_json
+from metabench_py.storage import atomic_folder, check_replaceable, sha256, write_json
 
 _PUBLISHED = "published.json"
 _REMEMBERED = 20
+# One of these lies in whatever the last stage makes.
+_RESULTS = ("manifest.json", "summary.json")
 _HERE = "metabench_py.calibration"
 
 
@@ -267,9 +269,9 @@ def _told(room: Room) -> Any:
 
 def _check_out(config: RunConfig, replace: bool) -> None:
     out = config.out
-    if replace or not out.exists():
-        return
-    if not any(_hashes(out) == files for files in _made_before(config)):
+    if replace:
+        check_replaceable(out, _RESULTS)
+    elif out.exists() and not any(_hashes(out) == files for files in _made_before(config)):
         raise StorageError(
             f"{out} exists, and no run with {config.work} made it as it is now; say --replace, or "
             "choose another 'out'.",
@@ -293,7 +295,7 @@ def _publish(last: Path, config: RunConfig) -> None:
             shutil.rmtree(left, ignore_errors=True)
     if config.out.exists() and _hashes(config.out) == files:
         return
-    with atomic_folder(config.out, replace=True) as folder:
+    with atomic_folder(config.out, replace=True, marks=_RESULTS) as folder:
         for name in files:
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)

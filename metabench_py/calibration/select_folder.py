@@ -85,7 +85,7 @@ def select_folder(
             progress(f"{name}: {len(selection.items)} items", number, len(table))
 
     found = select_benchmarks(table, options, executor=executor, work=folder, progress=done)
-    with atomic_folder(out, replace=replace) as temporary:
+    with atomic_folder(out, replace=replace, marks=("summary.json",)) as temporary:
         _write_tables(temporary, found)
         write_json(temporary / "summary.json", summary(found, options, left_out))
     if work is None:

@@ -138,7 +138,7 @@ def subsample_folder(
                 "for fewer.",
                 benchmark=name,
             )
-    with atomic_folder(out, replace=replace_out) as folder:
+    with atomic_folder(out, replace=replace_out, marks=("summary.json",)) as folder:
         chosen = {
             name: subsample(found, options, executor=executor, progress=progress)
             for name, found in inputs.items()

@@ -145,7 +145,7 @@ def tasks(
         folder = None if bundle is None else str(loaded.path.resolve())
         scored = Scored("metabench_py.plugin.ScoredTask", folder, "metabench_grand")
     groups = []
-    with atomic_folder(out, replace=replace) as made:
+    with atomic_folder(out, replace=replace, marks=("items",)) as made:
         if items is not None:
             select_items(items, wanted, made / "items")
         else:

@@ -57,11 +57,21 @@ def reconstruct_command(
         typer.Option("--interval", help="local-rmse and theta are the original's."),
     ] = "conformal",
     level: Annotated[
-        float, typer.Option("--level", help="Share of LLMs that a conformal interval holds.")
-    ] = 0.9,
+        float | None,
+        typer.Option(
+            "--level",
+            help="Share of LLMs that a conformal interval holds; 0.9 if left out.",
+            show_default=False,
+        ),
+    ] = None,
     se_factor: Annotated[
-        float, typer.Option("--se-factor", help="Standard errors of --interval theta.")
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            "--se-factor",
+            help="Standard errors of --interval theta; 1 if left out.",
+            show_default=False,
+        ),
+    ] = None,
     metric: Metrics = None,
     only: Annotated[
         Benchmark | None,
@@ -96,7 +106,7 @@ def reconstruct_command(
     ships with the package. VER is A or B (the bundle's if left out), PER is T or F: read the runs
     with permuted answer options.
     """
-    names, version, permuted = split_arguments(list(arguments or []))
+    names, version, permuted = split_arguments(list(arguments or []), everything is None)
     kind = _format(as_json, as_jsonl, as_csv, out)
     if bool(names) == (everything is not None):
         raise InputError("Name models, or give --all DIR (not both); see --help.")
@@ -110,10 +120,15 @@ def reconstruct_command(
         "engine": engine,
         "second_stage": second_stage,
         "interval": interval,
-        "level": level,
-        "se_factor": se_factor,
         "only": only,
     }
+    for name, value, own in (("level", level, "conformal"), ("se_factor", se_factor, "theta")):
+        if value is None:
+            continue
+        if interval != own:
+            option = "--" + name.replace("_", "-")
+            raise InputError(f"{option} is for --interval {own}; leave it out with {interval}.")
+        options[name] = value
     failures: list[tuple[str, MetabenchError]] = []
     one = everything is None and len(names) == 1
     # R takes seconds to load: it does so in its own process while we read bundle and logs.
@@ -142,6 +157,7 @@ def reconstruct_command(
                 if one:
                     raise
                 failures.append((name, error))
+        found = told_apart(found)
         if one:
             # Before R is waited for: what is wrong with the logs is told at once.
             reader(found[0])
@@ -176,8 +192,13 @@ def reconstruct_command(
         raise typer.Exit(1)
 
 
-def split_arguments(arguments: list[str]) -> tuple[list[str], str | None, bool]:
+def split_arguments(arguments: list[str], named: bool = True) -> tuple[list[str], str | None, bool]:
     """Tell models from the original's trailing VER and PER.
+
+    Parameters
+    ----------
+    named
+        A model comes first; else (with --all) VER and PER may stand alone.
 
     Raises
     ------
@@ -187,15 +208,35 @@ def split_arguments(arguments: list[str]) -> tuple[list[str], str | None, bool]:
     permuted = False
     version = None
     rest = list(arguments)
-    if len(rest) > 1 and rest[-1] in _TRUTH:
+    least = 1 if named else 0
+    if len(rest) > least and rest[-1] in _TRUTH:
         permuted = _TRUTH[rest.pop()]
-        if len(rest) < 2 or rest[-1] not in VERSIONS:
+        if len(rest) <= least or rest[-1] not in VERSIONS:
+            before = "MODEL" if named else "--all DIR"
             raise InputError(
-                f"Before {arguments[-1]!r} (permuted or not) comes the version: MODEL A|B T|F."
+                f"Before {arguments[-1]!r} (permuted or not) comes the version: {before} A|B T|F."
             )
-    if len(rest) > 1 and rest[-1] in VERSIONS:
+    if len(rest) > least and rest[-1] in VERSIONS:
         version = rest.pop()
     return rest, version, permuted
+
+
+def told_apart(found: list[ModelLogs]) -> list[ModelLogs]:
+    """Give those whose folders have one name the folders' paths in place of it.
+
+    Raises
+    ------
+    InputError
+        A folder is named twice.
+    """
+    from dataclasses import replace
+
+    folders = Counter(one.folder.resolve() for one in found)
+    twice = next((folder for folder, times in folders.items() if times > 1), None)
+    if twice is not None:
+        raise InputError(f"{twice} is named twice; name it once.", path=str(twice))
+    names = Counter(one.model for one in found)
+    return [replace(one, model=str(one.folder)) if names[one.model] > 1 else one for one in found]
 
 
 def r_worker(

@@ -10,12 +10,6 @@ from collections.abc import Sequence
 from metabench_py.benchmarks import BENCHMARKS, TARGETS, TITLES
 from metabench_py.reconstruction.result import Reconstruction, Score
 
-_INTERVAL = {
-    "conformal": "{level:g} % interval",
-    "local-rmse": "± local RMSE",
-    "theta": "theta ± SE",
-}
-
 
 def render(results: Sequence[Reconstruction], kind: str, one: bool) -> str:
     """Render as ``table``, ``json``, ``jsonl`` or ``csv``; for `one` model JSON is an object."""
@@ -33,8 +27,7 @@ def _one(result: Reconstruction) -> str:
     n_items = sum(a.n_items for a in result.abilities.values())
     n_answered = sum(a.n_answered for a in result.abilities.values())
     answered = f"{n_items}" if n_answered == n_items else f"{n_answered} of {n_items}"
-    kind = next(iter(result.scores.values()))
-    head = _INTERVAL[kind.interval].format(level=100 * (kind.level or 0))
+    head = next(iter(result.scores.values())).interval_name
     ranked = any(s.percentile is not None for s in result.scores.values())
     rows = [("", "score", head, "percentile" if ranked else "", "theta", "se", "right")]
     for target in (t for t in TARGETS if t in result.scores):
@@ -108,7 +101,7 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
 def _csv(results: Sequence[Reconstruction]) -> str:
     score_keys = (
         "score", "lower", "upper", "interval", "level", "percentile", "percentile_lower",
-        "percentile_upper",
+        "percentile_upper", "se_factor",
     )  # fmt: skip
     ability_keys = (
         "theta", "se", "method", "n_items", "n_answered", "n_correct", "subscore",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -99,9 +99,14 @@ class _Shelf:
 
     def for_result(self, result: Reconstruction) -> Bundle | None:
         """Find the very bundle that made a result."""
+        from metabench_py.bundle.read import find_installed
+
         wanted = result.bundle.get("sha256")
-        found = [*self._named, self._of_version(result.version)]
-        return next((one for one in found if one is not None and one.sha256 == wanted), None)
+        for one in (*self._named, self._of_version(result.version)):
+            if one is not None and one.sha256 == wanted:
+                return one
+        path = find_installed(wanted or "")
+        return None if path is None else self._open(path)
 
     def for_models(self, version: str | None) -> Bundle:
         """Find the bundle that models are scored with."""
@@ -111,6 +116,16 @@ class _Shelf:
             if version is None or one.version == version:
                 return one
         return open_bundle(None, version, self._trust)
+
+    def _open(self, path: Path) -> Bundle:
+        from metabench_py.bundle import load_bundle
+
+        name = str(path)
+        if name not in self._installed:
+            self._installed[name] = load_bundle(path)
+        found = self._installed[name]
+        assert found is not None
+        return found
 
     def _of_version(self, version: str) -> Bundle | None:
         if version not in self._installed:
@@ -247,19 +262,27 @@ def _labelled(runs: Sequence[ReportRun]) -> list[ReportRun]:
 
 
 def _pairs(runs: Sequence[ReportRun]) -> Pairs | None:
-    """Compare runs of one bundle, where all their answers are at hand."""
+    """Compare runs of one bundle and second stage, where all their answers are at hand."""
     bundle = runs[0].bundle
     answers = {run.label: run.answers for run in runs if run.answers is not None}
     kinds = {run.bundle.sha256 if run.bundle is not None else "" for run in runs}
     if bundle is None or not 2 <= len(runs) <= _MOST_COMPARED or len(kinds) > 1:
         return None
-    if len(answers) < len(runs):
+    stages = {run.result.engine.get("second_stage") == "stack" for run in runs}
+    if len(answers) < len(runs) or len(stages) > 1:
+        return None
+    # mgcv and the portable splines are the same fits.
+    by_stack = stages.pop()
+    stage = next(
+        (s for s in bundle.stages.values() if isinstance(s.model, Mapping) != by_stack), None
+    )
+    if stage is None:
         return None
     from metabench_py.analysis.compare import compare_runs
     from metabench_py.cli.analyze.scoring import BundleScorer
     from metabench_py.report.run_values import PairOfRuns, Pairs
 
-    compared = compare_runs(answers, BundleScorer(bundle))
+    compared = compare_runs(answers, BundleScorer(bundle, stage))
     rows = []
     for pair in compared.pairs:
         scores = pair.scores

@@ -43,7 +43,7 @@ _OF_RESULTS: dict[Need, tuple[tuple[str, ...], str]] = {
     "synergy": (("synergy.json",), "what `analyze synergy --json` printed"),
     "versions": (
         ("version-A.json", "version-B.json"),
-        "what `reconstruct --all DIR --version A --json` printed, and with B",
+        "what `reconstruct --all DIR A --json` printed, and with B",
     ),
 }
 

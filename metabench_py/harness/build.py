@@ -72,7 +72,8 @@ def build_items(
     DownloadError
         A data set cannot be loaded.
     """
-    with atomic_folder(out, replace=replace) as folder:
+    files = [f"{benchmark}.parquet" for benchmark in items]
+    with atomic_folder(out, replace=replace, marks=files) as folder:
         for number, (benchmark, ids) in enumerate(items.items(), 1):
             progress(TITLES[benchmark], number, len(items))
             rows = build_rows(benchmark, ids, sources)

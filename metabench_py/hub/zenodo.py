@@ -19,7 +19,7 @@ from urllib.request import Request, urlopen
 import metabench_py
 from metabench_py.errors import DownloadError, InputError, StorageError
 from metabench_py.hub.retry import DamagedBodyError, Gate, RetryRule, reason, with_retries
-from metabench_py.storage import atomic_folder
+from metabench_py.storage import atomic_folder, check_replaceable, write_json
 
 DEFAULT_ADDRESS = "https://zenodo.org"
 ADDRESS_VARIABLE = "METABENCH_ZENODO_URL"
@@ -29,6 +29,8 @@ ARCHIVE = "data.tar.gz"
 LARGEST = 64 << 30
 MOST_FILES = 100_000
 _CHUNK = 1 << 20
+# What was pulled; lies beside the data.
+PULLED = "pulled.json"
 
 Progress = Callable[[int, int], None]
 
@@ -78,6 +80,7 @@ def pull_data(
         raise StorageError(
             f"{out} exists already; say --replace, or choose another folder.", path=str(out)
         )
+    check_replaceable(out, (PULLED,))
     address = (address or os.environ.get(ADDRESS_VARIABLE) or DEFAULT_ADDRESS).rstrip("/")
     if urlsplit(address).scheme not in ("http", "https"):
         raise InputError(f"{address!r} is not a http(s) address.", address=address)
@@ -95,8 +98,9 @@ def pull_data(
         if isinstance(error.strerror, str) and not getattr(error, "code", None):
             raise StorageError(f"Cannot write {part}: {error.strerror}.") from error
         raise DownloadError(f"{archive.url}: {reason(error)}.", url=archive.url) from error
-    with atomic_folder(out, replace=replace) as folder:
+    with atomic_folder(out, replace=replace, marks=(PULLED,)) as folder:
         unpack(part, folder)
+        write_json(folder / PULLED, {"record": record, "archive": name, "md5": archive.md5})
     if keep_archive:
         part.replace(out.with_name(name))
     else:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from metabench_py.errors import ModelNotFoundError
+from metabench_py.errors import ModelNotFoundError, StorageError
 from metabench_py.logs.names import WORK_FOLDER, LogName, folder_name, parse_log_name
 
 EXAMPLE = "example"
@@ -53,6 +53,8 @@ def find_model(model: str, results: Path) -> ModelLogs:
     ModelNotFoundError
         There is no such folder (near names are suggested), it holds no metabench logs, or it
         holds those of several models.
+    StorageError
+        A folder cannot be read.
     """
     folder = _folder(model, results)
     found = list(_scan(folder))
@@ -83,6 +85,8 @@ def find_all(folder: Path) -> list[ModelLogs]:
     ------
     ModelNotFoundError
         The folder is absent or there are none.
+    StorageError
+        A folder cannot be read.
     """
     if not folder.is_dir():
         raise ModelNotFoundError(
@@ -137,12 +141,20 @@ def _folder(model: str, results: Path) -> Path:
 
 def _scan(folder: Path) -> Iterator[ModelLogs]:
     """Walk over the folders that hold metabench logs, each one model's."""
-    for parent, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder, onerror=_unreadable):
         folders[:] = sorted(name for name in folders if name != WORK_FOLDER)
         logs = [parse_log_name(Path(parent, name)) for name in sorted(files)]
         known = tuple(log for log in logs if log is not None)
         if known:
             yield ModelLogs("", Path(parent), known)
+
+
+def _unreadable(error: OSError) -> None:
+    raise StorageError(
+        f"{error.filename} cannot be read ({error.strerror}); make it readable, or name another "
+        "folder.",
+        path=str(error.filename),
+    ) from error
 
 
 def _listed(names: list[str], most: int = 5) -> str:

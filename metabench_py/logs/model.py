@@ -149,6 +149,9 @@ def _choose(
 ) -> dict[Benchmark, LogName]:
     chosen: dict[Benchmark, LogName] = {}
     older = 0
+    if time is not None:
+        # As the files' names have it.
+        time = time.replace(":", "-")
     if time is not None and not any(log.time.startswith(time) for log in found.logs):
         there = sorted({log.time for log in found.logs})
         raise LogError(
@@ -173,7 +176,7 @@ def _choose(
             chosen[benchmark] = logs[-1]
             older += len(logs) - 1
     if len(chosen) < len(benchmarks):
-        _refuse_incomplete(found, benchmarks, version, permuted, set(chosen))
+        _refuse_incomplete(found, benchmarks, version, permuted, time, set(chosen))
     times = {log.time for b, log in chosen.items() if not (permuted and b == "gsm8k")}
     if older:
         flags.append(("older-logs", f"{older} older logs were left aside; the newest count"))
@@ -189,6 +192,7 @@ def _refuse_incomplete(
     benchmarks: tuple[Benchmark, ...],
     version: Version,
     permuted: bool,
+    time: str | None,
     chosen: set[Benchmark],
 ) -> None:
     absent = [b for b in benchmarks if b not in chosen]
@@ -205,10 +209,25 @@ def _refuse_incomplete(
             path=str(found.folder),
             line=None,
         )
+    names = ", ".join(TITLES[b] for b in absent)
+    kind = [
+        log
+        for log in found.logs
+        if log.benchmark in absent and (log.version, log.permuted) == (version, permuted)
+    ]
+    if time is not None and kind:
+        times = ", ".join(sorted({log.time for log in kind}))
+        raise LogError(
+            f"{found.folder}: the run at {time} has no log of {names}; there are some of {times}. "
+            "Give one of these as --run, or leave it out for the newest.",
+            path=str(found.folder),
+            line=None,
+            benchmarks=absent,
+        )
     tasks = ", ".join(task_name(b, version, permuted) for b in absent)
     raise LogError(
-        f"{found.folder} lacks the log of {', '.join(TITLES[b] for b in absent)}; "
-        f"run lm-eval on {tasks} (the group {group} has all six).",
+        f"{found.folder} lacks the log of {names}; run lm-eval on {tasks} (the group {group} has "
+        f"{'the five that are permuted' if permuted else 'all six'}).",
         path=str(found.folder),
         line=None,
         benchmarks=absent,

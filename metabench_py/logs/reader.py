@@ -22,6 +22,7 @@ from metabench_py.responses import MISSING
 _LONGEST_LINE = 1 << 26
 _MOST_ROWS = 200_000
 GSM8K_FILTER = "strict-match"
+FIRST_ROW = "first row"
 _BOM = b"\xef\xbb\xbf"
 # What a row has beside its metrics.
 _NO_METRIC = frozenset(
@@ -175,6 +176,8 @@ def read_log(
         what = f"item {item!r} is not in the bundle, nor is any other item of the log; is it of"
         _fail(path, first, f"{what} another version?", item=item)
     used = _used_filter(path, filters) if two_rows else None
+    if used == FIRST_ROW:
+        _check_pairs(path, seen, items)
     return LogResponses(path, values, tuple(nan_items), used, unverified, tuple(others))
 
 
@@ -184,9 +187,23 @@ def _used_filter(path: Path, filters: set[str | None]) -> str:
             _fail(path, None, "only some rows name their filter; run lm-eval again")
         return GSM8K_FILTER
     if filters == {None}:
-        return "first row"
+        return FIRST_ROW
     names = ", ".join(sorted(str(name) for name in filters))
     _fail(path, None, f"no rows of the filter {GSM8K_FILTER!r}, only of {names}")
+
+
+def _check_pairs(path: Path, seen: Mapping[int, int], items: tuple[str, ...]) -> None:
+    """Refuse an item of one row: whether it is strict-match cannot be told without its other."""
+    # A second row has made the number negative.
+    for position, number in seen.items():
+        if number > 0:
+            _fail(
+                path,
+                number,
+                f"item {items[position]!r} has one row, and a log that does not name its filters "
+                "has two an item, strict-match first; run lm-eval again",
+                item=items[position],
+            )
 
 
 def _parse(path: Path, number: int, line: bytes) -> Any:

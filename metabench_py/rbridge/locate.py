@@ -96,18 +96,24 @@ def _environment(home: Path) -> dict[str, str]:
     known = dict(os.environ)
     own = os.environ.get("R_ENVIRON_USER")
     users = [Path(own)] if own else [Path(".Renviron"), Path("~/.Renviron").expanduser()]
-    user = next((path for path in users if path.is_file()), None)
+    user = next((lines for path in users if (lines := _lines(path)) is not None), None)
     site = Path(os.environ.get("R_ENVIRON") or home / "etc" / "Renviron.site")
-    for path in (home / "etc" / "Renviron", site, user):
-        if path is None or not path.is_file():
-            continue
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for lines in (_lines(home / "etc" / "Renviron"), _lines(site), user):
+        for line in lines or ():
             name, equals, value = line.strip().partition("=")
             if equals and not name.startswith("#"):
                 known[name.strip()] = _expand(value.strip().strip("'\""), known)
     known.setdefault("R_LIBS_USER", "%U")
     known.setdefault("R_LIBS_SITE", "%S")
     return known
+
+
+def _lines(path: Path) -> list[str] | None:
+    """Give a file's lines; None where it is absent or may not be read, which R passes over."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
 
 
 def _expand(text: str, known: dict[str, str]) -> str:

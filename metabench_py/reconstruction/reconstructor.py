@@ -16,6 +16,7 @@ from metabench_py.errors import ConvergenceError, InputError
 from metabench_py.irt.engine import Engine, get_engine
 from metabench_py.irt.model import Floats
 from metabench_py.logs.model import ModelResponses
+from metabench_py.logs.reader import FIRST_ROW
 from metabench_py.reconstruction.choose import SecondStageName, choose_second_stage, open_stage
 from metabench_py.reconstruction.conformal import DEFAULT_LEVEL, ConformalInterval
 from metabench_py.reconstruction.intervals import local_rmse, percentile
@@ -136,7 +137,8 @@ class Reconstructor:
     ) -> Score:
         score, lower, upper = (float(column[row]) for column in numbers)
         rank, low, high = (None if r is None else float(r[row]) for r in ranks)
-        return Score(score, lower, upper, self.interval, level, rank, low, high)
+        factor = self.se_factor if self.interval == "theta" else None
+        return Score(score, lower, upper, self.interval, level, rank, low, high, factor)
 
     def _percentile(self, target: Target, score: Floats) -> Floats | None:
         population = self.bundle.population.get(target)
@@ -203,7 +205,7 @@ class Reconstructor:
             )
         if self.bundle.benchmarks["gsm8k"].metric == "exact_match":
             source = model.sources.get("gsm8k")
-            if source is not None and source.filter == "first row":
+            if source is not None and source.filter == FIRST_ROW:
                 flags.append(
                     Flag(
                         "gsm8k-by-position",

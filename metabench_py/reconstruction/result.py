@@ -5,7 +5,8 @@ JSON schema 1, the keys of `Reconstruction.to_dict`:
 - ``schema``, ``model``, ``version``, ``permuted``
 - ``scores``: for ``grand`` and the six benchmarks (for one of them where only it was scored)
   ``score``, ``lower``, ``upper`` (0-100), ``interval`` (conformal, local-rmse, theta), ``level``
-  (share of LLMs, null where the interval claims none), ``percentile`` among the calibration LLMs
+  (share of LLMs, null where the interval claims none), ``se_factor`` (standard errors of ability
+  that a theta interval moves, else null), ``percentile`` among the calibration LLMs
   and its bounds ``percentile_lower``, ``percentile_upper``, those of the score's interval (null
   where the bundle has no calibration LLMs); ``grand`` also ``subscore`` and ``linear_predictor``
 - ``abilities``: for each benchmark ``theta``, ``se``, ``method``, ``n_items``, ``n_answered``,
@@ -41,6 +42,17 @@ class Score:
     percentile: float | None
     percentile_lower: float | None = None
     percentile_upper: float | None = None
+    se_factor: float | None = None
+
+    @property
+    def interval_name(self) -> str:
+        """Say what the interval is, in a few words."""
+        if self.interval == "conformal":
+            return f"{100 * (self.level or 0):g} % interval"
+        if self.interval == "local-rmse":
+            return "± local RMSE"
+        factor = "" if self.se_factor in (None, 1.0) else f"{self.se_factor:g} "
+        return f"theta ± {factor}SE"
 
 
 @dataclass(frozen=True)

@@ -105,11 +105,7 @@ def score_figure(
 
 def _title(axes: Any, results: Sequence[Reconstruction], labels: Sequence[str]) -> str:
     first = results[0].scores["grand"]
-    what = {
-        "conformal": f"{100 * (first.level or 0):g} % intervals",
-        "local-rmse": "± local RMSE",
-        "theta": "theta ± SE",
-    }[first.interval]
+    what = first.interval_name + ("s" if first.interval == "conformal" else "")
     version = results[0].version
     if len(results) == 1:
         return f"{labels[0]}: metabench {version}, {what}"

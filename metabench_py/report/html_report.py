@@ -173,7 +173,7 @@ def _run(run: ReportRun, anchor: str, heading: Child, whole: bool) -> Markup:
     n_answered = sum(a.n_answered for a in result.abilities.values())
     headline = [
         ("Grand score", number(grand.score)),
-        (tables.interval_words(grand), f"{number(grand.lower)} to {number(grand.upper)}"),
+        (grand.interval_name, f"{number(grand.lower)} to {number(grand.upper)}"),
         ("Percentile among calibration LLMs", number(grand.percentile)),
         ("Items answered", f"{n_answered} of {n_items}"),
     ]
@@ -232,8 +232,9 @@ def _scores(run: ReportRun) -> Markup:
         f"{100 * (scores['grand'].level or 0):g} % of LLMs like those of the calibration.",
         "local-rmse": "The interval is plus and minus the typical error of LLMs with similar "
         "scores, as the original has it; it claims no coverage.",
-        "theta": "The interval moves every ability by its standard error, as the original's "
-        "hidden option; it claims no coverage.",
+        "theta": "The interval moves every ability by "
+        f"{scores['grand'].se_factor or 1:g} of its standard errors, as the original's hidden "
+        "option; it claims no coverage.",
     }.get(scores["grand"].interval)
     caption = "The percentile is the share of the calibration LLMs that score at most as much."
     return join(

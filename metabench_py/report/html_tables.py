@@ -23,13 +23,6 @@ def name(text: str) -> Markup:
     return el("bdi", text)
 
 
-def interval_words(score: Score) -> str:
-    """Say what an interval is, for a table's head."""
-    if score.interval == "conformal":
-        return f"{100 * (score.level or 0):g} % interval"
-    return {"local-rmse": "± local RMSE", "theta": "theta ± SE"}.get(score.interval, score.interval)
-
-
 def table(
     head: Sequence[Child],
     rows: Iterable[Markup],
@@ -69,7 +62,7 @@ def score_table(run: ReportRun) -> Markup:
             cells.append(el("td", percentile(score)))
         strong = "strong" if target == "grand" else None
         rows.append(el("tr", el("th", TITLES[target], scope="row"), *cells, class_=strong))
-    head = ["Benchmark", "Score", interval_words(scores["grand"]), "Percentile"]
+    head = ["Benchmark", "Score", scores["grand"].interval_name, "Percentile"]
     return table(head[: 4 if ranked else 3], rows, "Scores, in points of 0 to 100")
 
 
@@ -195,8 +188,8 @@ def runs_table(runs: Sequence[ReportRun], anchors: Sequence[str]) -> Markup:
             )
         link = el("a", name(run.label), href=f"#{anchor}")
         rows.append(el("tr", el("th", link, scope="row", class_="name"), *cells))
-    caption = f"Scores with {interval_words(runs[0].result.scores['grand'])}; best in bold"
-    if len({interval_words(run.result.scores["grand"]) for run in runs}) > 1:
+    caption = f"Scores with {runs[0].result.scores['grand'].interval_name}; best in bold"
+    if len({run.result.scores["grand"].interval_name for run in runs}) > 1:
         caption = "Scores with intervals of several kinds (see each run); best in bold"
     return table(["LLM", *(TITLES[t] for t in TARGETS)], rows, caption, "sortable")
 

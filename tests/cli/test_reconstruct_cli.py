@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -266,3 +267,44 @@ def test_shipped_example(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("EleutherAI__pythia-14m  (metabench B, 751 items)")
+
+
+def test_all_of_a_version_and_permuted(bundle: Bundle, tmp_path: Path) -> None:
+    for seed in range(2):
+        write_model(tmp_path / f"m{seed}", bundle, seed, permuted=True)
+    options = ["--all", tmp_path, "--bundle", bundle.path, "--engine", "native", "--json"]
+    done = run(*options, "B", "T")
+    assert done.exit_code == 0, done.output
+    assert [(r["model"], r["permuted"]) for r in json.loads(done.stdout)] == [
+        ("m0", True), ("m1", True),
+    ]  # fmt: skip
+    assert "2 of 2 models failed" in run(*options, "B").output
+    assert split_arguments(["B"], named=False) == ([], "B", False)
+    assert split_arguments(["m", "B"], named=False) == (["m"], "B", False)
+    with pytest.raises(InputError, match="comes the version: --all DIR"):
+        split_arguments(["T"], named=False)
+
+
+def test_models_of_one_name_are_told_apart(options: list[str], results: Path) -> None:
+    again = results / "again" / "org__m0"
+    shutil.copytree(results / "org__m0", again)
+    done = run("org__m0", again, "org__m1", *options, "--json")
+    names = [result["model"] for result in json.loads(done.stdout)]
+    assert names == [str(results / "org__m0"), str(again), "org__m1"]
+    done = run("org__m0", results / "org__m0", *options)
+    assert isinstance(done.exception, InputError)
+    assert "named twice" in str(done.exception)
+
+
+def test_how_far_abilities_move_is_told(options: list[str]) -> None:
+    done = run("org__m0", *options, "--interval", "theta", "--se-factor", 2)
+    assert "theta ± 2 SE" in done.stdout
+    assert "theta ± SE" in run("org__m0", *options, "--interval", "theta").stdout
+    value = json.loads(
+        run("org__m0", *options, "--interval", "theta", "--se-factor", 2, "--json").stdout
+    )
+    assert value["scores"]["arc"]["se_factor"] == 2.0
+    for useless in (["--interval", "theta", "--level", "0.5"], ["--se-factor", "2"]):
+        done = run("org__m0", *options, *useless)
+        assert isinstance(done.exception, InputError)
+        assert "is for --interval" in str(done.exception)

@@ -240,3 +240,30 @@ def test_wrong_names(tmp_path: Path) -> None:
     assert "end its name in .html" in str(done.exception)
     assert isinstance(run("no-such-model", "--out", tmp_path / "r.html").exception, InputError)
     assert run().exit_code == 2
+
+
+def test_a_bundle_that_ships_beside_the_default_is_found(tmp_path: Path) -> None:
+    value = reconstruct("example", bundle="B-200", engine="native").to_dict()
+    out = tmp_path / "r.html"
+    done = run(write(tmp_path / "r.json", value), "--results", example_folder(), "--out", out)
+    assert done.exit_code == 0, done.output
+    assert "at hand" not in done.output
+    assert 200 < out.read_text(encoding="utf-8").count('data-answer="') < 300
+
+
+def test_pairs_are_of_the_results_own_second_stage(tmp_path: Path) -> None:
+    plain, permuted = (
+        reconstruct("example", second_stage="portable", engine="native", permuted=p)
+        for p in (False, True)
+    )
+    mixed = reconstruct("example", engine="native", permuted=True)
+    out = tmp_path / "r.html"
+    paths = [write(tmp_path / f"{i}.json", r.to_dict()) for i, r in enumerate((plain, permuted))]
+    done = run(*paths, "--results", example_folder(), "--out", out)
+    assert done.exit_code == 0, done.output
+    page = out.read_text(encoding="utf-8")
+    apart = plain.scores["grand"].score - permuted.scores["grand"].score
+    assert "Which is better?" in page
+    assert f">{apart:+.2f}<" in page
+    run(paths[0], write(paths[1], mixed.to_dict()), "--results", example_folder(), "--out", out)
+    assert "Which is better?" not in out.read_text(encoding="utf-8")

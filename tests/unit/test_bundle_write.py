@@ -178,3 +178,23 @@ def test_copy_takes_only_named_files(folder: Path, tmp_path: Path) -> None:
     copy_bundle(folder, tmp_path / "copy")
     assert not (tmp_path / "copy" / "stray.rds").exists()
     assert load_bundle(tmp_path / "copy").sha256 == load_bundle(folder).sha256
+
+
+def test_an_export_replaces_exports_alone(folder: Path, tmp_path: Path) -> None:
+    bundle = load_bundle(folder)
+    out, thesis = tmp_path / "out", tmp_path / "work" / "thesis.txt"
+    thesis.parent.mkdir()
+    thesis.write_text("years")
+    export_tables(bundle, out)
+    export_tables(bundle, out, replace=True)
+    copy_bundle(folder, tmp_path / "copy")
+    copy_bundle(folder, tmp_path / "copy", replace=True)
+    for place in (thesis.parent, tmp_path / "copy"):
+        with pytest.raises(StorageError, match="so it is not replaced"):
+            export_tables(bundle, place, replace=True)
+    with pytest.raises(BundleError, match="so it is not replaced"):
+        copy_bundle(folder, thesis.parent, replace=True)
+    with pytest.raises(StorageError, match="is the bundle itself"):
+        copy_bundle(folder, folder, replace=True)
+    assert thesis.read_text() == "years"
+    assert load_bundle(tmp_path / "copy").sha256 == load_bundle(folder).sha256 == bundle.sha256

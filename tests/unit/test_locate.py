@@ -144,3 +144,11 @@ def test_a_missing_package_says_where_it_was_looked_for(home: Path) -> None:
     assert f"Rscript {locate.setup_script()}" in said
     assert "native engine" in said
     assert caught.value.package == "mirt"
+
+
+def test_an_renviron_that_cannot_be_read_is_passed_over(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A folder in its place cannot be read by the superuser either.
+    monkeypatch.setenv("R_ENVIRON_USER", str(tmp_path))
+    assert locate.library_paths()

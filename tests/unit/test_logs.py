@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from helpers.logs import doc_hash, log_path, rows, write_model, write_rows
 from metabench_py.benchmarks import BENCHMARKS
 from metabench_py.bundle import Bundle, load_bundle
 from metabench_py.bundle.write import write_bundle
-from metabench_py.errors import LogError, ModelNotFoundError
+from metabench_py.errors import LogError, ModelNotFoundError, StorageError
 from metabench_py.logs import find_all, find_model, read_model
 from metabench_py.logs.model import ModelResponses, Wanted
 from metabench_py.logs.names import folder_name, parse_log_name
@@ -365,3 +366,36 @@ def test_unfinished_runs_are_nobody_s_logs(bundle: Bundle, folder: Path) -> None
     # lm-eval's folder of a model named ./rel/ is hidden, and a model's all the same.
     write_model(folder.parent / folder_name("./rel/"), bundle)
     assert [found.model for found in find_all(folder.parent)] == [".__rel__", "org__model"]
+
+
+def test_a_run_that_lacks_logs_says_which_runs_have_them(bundle: Bundle, folder: Path) -> None:
+    write_model(folder, bundle)
+    write_model(folder, bundle, permuted=True, time="2024-11-26T10-51-57.4")
+    log_path(folder, "arc").rename(log_path(folder, "arc", time="2024-12-01T00-00-00.0"))
+    with pytest.raises(LogError, match=r"run at 2024-11-26T10-50 has no log of ARC; there are .*"
+                       r"of 2024-12-01T00-00-00\.0\. Give"):  # fmt: skip
+        read(bundle, folder, time="2024-11-26T10:50")
+    with pytest.raises(LogError, match=r"no log of ARC, HellaSwag.* of 2024-11-26T10-51-57\.4\."):
+        read(bundle, folder, time="2024-11-26T10-50", permuted=True)
+    log_path(folder, "mmlu", permuted=True, time="2024-11-26T10-51-57.4").unlink()
+    with pytest.raises(LogError, match=r"lacks the log of MMLU.*_permute has the five that are"):
+        read(bundle, folder, permuted=True)
+
+
+def test_a_folder_that_cannot_be_read_is_not_passed_over(
+    bundle: Bundle, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_model(folder, bundle)
+    write_model(folder.parent / "other", bundle)
+    real = os.scandir
+
+    def scandir(path: Any) -> Any:
+        if Path(path).name == "other":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    # The superuser, who may run this test, reads whatever there is.
+    monkeypatch.setattr(os, "scandir", scandir)
+    for find in (lambda: find_all(folder.parent), lambda: find_model("other", folder.parent)):
+        with pytest.raises(StorageError, match=r"other cannot be read \(Permission denied\)"):
+            find()

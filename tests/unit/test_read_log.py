@@ -72,3 +72,15 @@ def test_endless_line_is_refused_without_reading_it_whole(tmp_path: Path) -> Non
         stream.write(b'"}\n')
     with pytest.raises(LogError, match="line 1: longer than 64 MiB"):
         read_log(path, "arc", "acc", ITEMS)
+
+
+def test_gsm8k_without_filters_needs_both_rows_of_an_item(tmp_path: Path) -> None:
+    pairs = rows("gsm8k", dict(zip(ITEMS, (1, 0, 1), strict=True)))
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(_lines(*pairs))
+    assert read_log(path, "gsm8k", "exact_match", ITEMS).values.tolist() == [1, 0, 1]
+    # Without its strict-match row, or without any, an item has flexible-extract's alone.
+    for kept, line, item in ((pairs[1:], 1, "7"), (pairs[1::2], 1, "7"), (pairs[:-1], 5, "27")):
+        path.write_bytes(_lines(*kept))
+        with pytest.raises(LogError, match=f"line {line}: item '{item}' has one row"):
+            read_log(path, "gsm8k", "exact_match", ITEMS)

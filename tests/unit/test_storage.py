@@ -72,7 +72,7 @@ def test_full_disk_keeps_the_old_folder(small_disk: Path) -> None:
         (folder / "a").write_text("old")
 
     def renew() -> None:
-        with atomic_folder(target, replace=True) as folder:
+        with atomic_folder(target, replace=True, marks=("a",)) as folder:
             (folder / "a").write_text("new")
             (folder / "b").write_bytes(bytes((DISK_KIB + 10) * 1024))
 
@@ -139,10 +139,34 @@ def test_an_existing_folder_is_kept_unless_told(tmp_path: Path) -> None:
     (target / "old").write_text("")
     with pytest.raises(StorageError, match="exists already"), atomic_folder(target):
         pytest.fail("the block must not run")
-    with atomic_folder(target, replace=True) as folder:
+    with atomic_folder(target, replace=True, marks=("old",)) as folder:
         (folder / "new").write_text("")
     assert [p.name for p in target.iterdir()] == ["new"]
     assert [p.name for p in tmp_path.iterdir()] == ["d"]
+    link = tmp_path / "link"
+    link.symlink_to(target)
+    with atomic_folder(link, replace=True, marks=("new",)) as folder:
+        (folder / "newer").write_text("")
+    assert [p.name for p in target.iterdir()] == ["newer"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["d", "link"]
+
+
+@pytest.mark.parametrize("marks", [(), ("summary.json", "manifest.json")])
+def test_what_others_made_is_never_replaced(tmp_path: Path, marks: tuple[str, ...]) -> None:
+    thesis = tmp_path / "work" / "thesis.txt"
+    thesis.parent.mkdir()
+    thesis.write_text("years")
+    for target in (thesis, thesis.parent):
+        with (
+            pytest.raises(StorageError, match=r"no folder takes its place|so it is not replaced"),
+            atomic_folder(target, replace=True, marks=marks),
+        ):
+            pytest.fail("the block must not run")
+    assert [p.name for p in tmp_path.rglob("*")] == ["work", "thesis.txt"]
+    (tmp_path / "empty").mkdir()
+    with atomic_folder(tmp_path / "empty", replace=True, marks=marks) as folder:
+        (folder / "new").write_text("")
+    assert (tmp_path / "empty" / "new").is_file()
 
 
 def test_a_target_that_cannot_be_written(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from metabench_py.analysis.scoring import Answers, Scored
 from metabench_py.benchmarks import BENCHMARKS, TARGETS, Benchmark, Target
 from metabench_py.bundle import Bundle
+from metabench_py.bundle.schema import StoredStage
 from metabench_py.irt.model import Floats, ItemParameters
 from metabench_py.irt.native import NativeEngine
 from metabench_py.reconstruction.conformal import ConformalInterval
@@ -22,13 +23,22 @@ _LEVEL = 0.9
 
 
 class BundleScorer:
-    """Native engine and the bundle's default second stage, which needs no R."""
+    """Native engine and one of the bundle's second stages, which needs no R.
 
-    def __init__(self, bundle: Bundle) -> None:
+    Parameters
+    ----------
+    stage
+        None: the bundle's default.
+    """
+
+    def __init__(self, bundle: Bundle, stage: StoredStage | None = None) -> None:
         self.bundle = bundle
         self._engine = NativeEngine()
-        self._second = stored_stage(bundle.default.model)
-        self._intervals = {t: ConformalInterval.from_errors(bundle.errors[t]) for t in TARGETS}
+        self._stored = stage or bundle.default
+        self._second = stored_stage(self._stored.model)
+        self._intervals = {
+            t: ConformalInterval.from_errors(self._stored.errors[t]) for t in TARGETS
+        }
 
     @property
     def parameters(self) -> dict[Benchmark, ItemParameters]:
@@ -44,7 +54,7 @@ class BundleScorer:
         stage = self._first(answers)
         scored = self._score(stage)
         scale = self._second.scale(stage)
-        growth = self.bundle.default.growth
+        growth = self._stored.growth
         factors = {} if growth is None else growth_factors(growth, stage)
         deviations = NormalDist().inv_cdf(0.5 + _LEVEL / 2.0)
         sds: dict[Target, Floats] = {}
