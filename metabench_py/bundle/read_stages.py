@@ -108,9 +108,14 @@ def _growth(folder: BundleFolder, value: Any, targets: tuple[Target, ...]) -> Gr
         return None
     try:
         shares = _plain_numbers(value["shares"])
-        factors = {t: _plain_numbers(value["factors"][t]) for t in targets}
+        masked = [b for b in BENCHMARKS if b in targets]
+        factors = {t: {b: _plain_numbers(value["factors"][t][b]) for b in masked} for t in targets}
         rising = 0.0 < shares[0] and shares[-1] <= 1.0 and bool((np.diff(shares) > 0).all())
-        whole = all(f.shape == shares.shape and bool((f >= 1.0).all()) for f in factors.values())
+        whole = all(
+            f.shape == shares.shape and bool((f >= 1.0).all())
+            for own in factors.values()
+            for f in own.values()
+        )
     except (KeyError, TypeError, ValueError, IndexError, OverflowError):
         rising = whole = False
     if not rising or not whole:

@@ -86,18 +86,18 @@ class ErrorTable:
 
 @dataclass(frozen=True, eq=False)
 class Growth:
-    """How much wider an interval must be if a share of the items was not answered.
+    """How much wider an interval must be if a share of one benchmark's items was not answered.
 
     Attributes
     ----------
     shares
         Shares of unanswered items, ascending within 0 to 1, shape (n,).
     factors
-        By target, shape (n,); at least 1.
+        By target, and by the benchmark whose items were not answered, shape (n,); at least 1.
     """
 
     shares: Floats
-    factors: dict[Target, Floats]
+    factors: dict[Target, dict[Benchmark, Floats]]
 
 
 @dataclass(frozen=True, eq=False)

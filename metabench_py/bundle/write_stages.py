@@ -46,7 +46,10 @@ def stage_manifest(stage: StoredStage) -> dict[str, Any]:
     if stage.growth is not None:
         known["missing"] = {
             "shares": stage.growth.shares.tolist(),
-            "factors": {t: f.tolist() for t, f in stage.growth.factors.items()},
+            "factors": {
+                t: {b: f.tolist() for b, f in own.items()}
+                for t, own in stage.growth.factors.items()
+            },
         }
     return known
 

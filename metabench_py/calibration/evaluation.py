@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench_py.benchmarks import Target
+from metabench_py.benchmarks import Benchmark, Target
 from metabench_py.bundle.schema import ErrorTable, Growth
 from metabench_py.irt.model import Floats
 from metabench_py.reconstruction.conformal import ConformalInterval
 
 LEVEL = 0.9
-# Shares of items that are masked to see how errors grow.
-SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)
+# Shares of a benchmark's items that are masked to see how errors grow.
+SHARES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
+# A benchmark, and the share of its items that is masked.
+Mask = tuple[Benchmark, float]
 # Score points in errors.parquet come in so many parts: 1e-6 points, and files half as large.
 _PARTS = float(1 << 20)
 
@@ -112,15 +114,20 @@ def evaluation(
 
 
 def growth(
-    whole: HeldOut, masked: Mapping[float, HeldOut], scores: Mapping[Target, Floats]
+    whole: HeldOut, masked: Mapping[Mask, HeldOut], scores: Mapping[Target, Floats]
 ) -> Growth:
-    """By how much intervals must widen where a share of the items is masked.
+    """By how much intervals must widen where a share of one benchmark's items is masked.
 
     Such that the interval of a whole run, widened by the factor, holds as many of the masked runs
     as it holds of whole ones (at `LEVEL`). Factors never fall with the share.
+
+    Parameters
+    ----------
+    masked
+        By the benchmark whose items were masked, and the share of them.
     """
-    shares = sorted(masked)
-    factors: dict[Target, Floats] = {}
+    shares = sorted({share for _, share in masked})
+    factors: dict[Target, dict[Benchmark, Floats]] = {}
     for target, score in scores.items():
         if target not in whole.predicted:
             continue
@@ -131,14 +138,20 @@ def growth(
         )
         conformal = ConformalInterval.from_errors(complete)
         usual = conformal.quantile(LEVEL)
-        found = []
-        for share in shares:
-            predicted, scale = masked[share].predicted[target], masked[share].scale[target]
-            clipped = np.clip(predicted, 0.0, 100.0)
-            ratios = np.abs(clipped - score) / (conformal.width(clipped) * scale)
-            found.append(float(np.quantile(ratios, LEVEL, method="higher")) / usual)
-        rising: Floats = np.maximum.accumulate(np.maximum(np.array(found, np.float64), 1.0))
-        factors[target] = np.round(rising, 4)
+        factors[target] = {}
+        for benchmark in dict.fromkeys(b for b, _ in masked):
+            found = []
+            for share in shares:
+                held_out = masked[benchmark, share]
+                if target not in held_out.predicted:
+                    break
+                predicted, scale = held_out.predicted[target], held_out.scale[target]
+                clipped = np.clip(predicted, 0.0, 100.0)
+                ratios = np.abs(clipped - score) / (conformal.width(clipped) * scale)
+                found.append(float(np.quantile(ratios, LEVEL, method="higher")) / usual)
+            else:
+                rising: Floats = np.maximum.accumulate(np.maximum(np.array(found), 1.0))
+                factors[target][benchmark] = np.round(rising, 4)
     return Growth(np.array(shares), factors)
 
 

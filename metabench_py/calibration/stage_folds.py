@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from metabench_py.benchmarks import BENCHMARKS, TARGETS, Benchmark, Target
 from metabench_py.bundle.schema import BenchmarkModel
-from metabench_py.calibration.evaluation import HeldOut
+from metabench_py.calibration.code_version import code_version
+from metabench_py.calibration.evaluation import HeldOut, Mask
 from metabench_py.calibration.second_stage import (
     Learners,
     Split,
@@ -31,6 +32,8 @@ from metabench_py.reconstruction.stages import FirstStage, first_stage
 from metabench_py.responses import MISSING
 
 Found = dict[str, dict[str, Floats]]
+# Name of what LLMs that answered everything gave.
+_WHOLE = "whole"
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +53,7 @@ class FoldPlan:
     fitter, settings
         Who fits, and JSON values of all that its fits depend on.
     shares
-        Shares of items to mask in held-out LLMs, too.
+        Shares of items to mask in held-out LLMs, too, in one benchmark at a time.
     alone
         Fit each benchmark alone, not all together.
     seed
@@ -92,11 +95,11 @@ class FoldErrors:
     whole
         Of LLMs that answered everything.
     masked
-        By share of masked items.
+        By the benchmark whose items are masked, and the share of them.
     """
 
     whole: HeldOut
-    masked: dict[float, HeldOut] = field(default_factory=dict)
+    masked: dict[Mask, HeldOut] = field(default_factory=dict)
 
     @classmethod
     def of(cls, plan: FoldPlan) -> FoldErrors:
@@ -104,15 +107,20 @@ class FoldErrors:
         n = len(plan.learners.fold)
         return cls(
             HeldOut.empty(plan.targets, n),
-            {share: HeldOut.empty(plan.targets, n) for share in plan.shares},
+            {
+                (b, share): HeldOut.empty((b,) if plan.alone else plan.targets, n)
+                for b in BENCHMARKS
+                for share in plan.shares
+            },
         )
 
     def fill(self, found: Mapping[str, Found], rows: NDArray[np.bool_]) -> None:
         """Put one fold's predictions in."""
-        for share, place in ((0.0, self.whole), *self.masked.items()):
+        places = {_WHOLE: self.whole, **{_name(m): held for m, held in self.masked.items()}}
+        for name, place in places.items():
             for target in place.predicted:
-                place.predicted[target][rows] = found[str(share)]["predicted"][target]
-                place.scale[target][rows] = found[str(share)]["scale"][target]
+                place.predicted[target][rows] = found[name]["predicted"][target]
+                place.scale[target][rows] = found[name]["scale"][target]
 
 
 def fold_tasks(plan: FoldPlan, work: WorkFolder, errors: FoldErrors) -> list[Task]:
@@ -125,6 +133,7 @@ def fold_tasks(plan: FoldPlan, work: WorkFolder, errors: FoldErrors) -> list[Tas
         learners.fold,
         learners.groups,
         [plan.settings, list(plan.shares), plan.alone, plan.seed],
+        [code_version(("metabench_py.calibration.stage_folds",))],
         *(
             getattr(plan.models[b].parameters, name)
             for b in (BENCHMARKS if plan.shares else ())
@@ -160,17 +169,37 @@ def predict_fold(plan: FoldPlan, fold: int) -> dict[str, Found]:
     parts: tuple[tuple[Benchmark, ...], ...] = (
         tuple((b,) for b in BENCHMARKS) if plan.alone else (BENCHMARKS,)
     )
+    masks = [(b, share) for b in BENCHMARKS for share in plan.shares]
     found: dict[str, Found] = {
-        str(share): {"predicted": {}, "scale": {}} for share in (0.0, *plan.shares)
+        name: {"predicted": {}, "scale": {}} for name in (_WHOLE, *map(_name, masks))
     }
     for benchmarks in parts:
         only = benchmarks[0] if plan.alone else None
         second = plan.fitter.fit(lessons(learners, split.train, ~split.held_out, only))
-        _note(found["0.0"], second, held_out_stage(learners, split, models, benchmarks), fold)
+        stage = held_out_stage(learners, split, models, benchmarks)
+        _note(found[_WHOLE], second, stage, fold)
         for number, share in enumerate(plan.shares):
-            masked = _masked(plan, split, share, (plan.seed, fold, number), benchmarks)
-            _note(found[str(share)], second, first_stage(masked, models, NativeEngine()), fold)
+            for b in benchmarks:
+                values = _masked(plan, split, share, (plan.seed, fold, number), b)
+                part = first_stage({b: values}, models, NativeEngine())
+                _note(found[_name((b, share))], second, _with(stage, part), fold)
     return found
+
+
+def _name(mask: Mask) -> str:
+    return f"{mask[0]} {mask[1]}"
+
+
+def _with(stage: FirstStage, part: FirstStage) -> FirstStage:
+    """Put one benchmark's first stage in place of what is there."""
+    return FirstStage(
+        {**stage.abilities, **part.abilities},
+        {**stage.linear, **part.linear},
+        {**stage.subscore, **part.subscore},
+        {**stage.n_answered, **part.n_answered},
+        {**stage.n_correct, **part.n_correct},
+        {**stage.filled, **part.filled},
+    )
 
 
 def _note(found: Found, second: SecondStage, stage: FirstStage, fold: int) -> None:
@@ -187,24 +216,17 @@ def _note(found: Found, second: SecondStage, stage: FirstStage, fold: int) -> No
 
 
 def _masked(
-    plan: FoldPlan,
-    split: Split,
-    share: float,
-    seed: tuple[int, ...],
-    benchmarks: tuple[Benchmark, ...],
-) -> dict[Benchmark, NDArray[np.int8]]:
+    plan: FoldPlan, split: Split, share: float, seed: tuple[int, ...], benchmark: Benchmark
+) -> NDArray[np.int8]:
     """Responses of the held-out LLMs, of each a share taken away, other items for each LLM."""
-    masked: dict[Benchmark, NDArray[np.int8]] = {}
-    for b in benchmarks:
-        random = np.random.default_rng((*seed, BENCHMARKS.index(b)))
-        values = plan.learners.responses[b][split.held_out].copy()
-        n_items = values.shape[1]
-        # One answer a benchmark is always left: reading the logs asks for it.
-        gone = min(round(share * n_items), n_items - 1)
-        order = random.random(values.shape).argsort(axis=1)
-        np.put_along_axis(values, order[:, :gone], MISSING, axis=1)
-        masked[b] = values
-    return masked
+    random = np.random.default_rng((*seed, BENCHMARKS.index(benchmark)))
+    values = plan.learners.responses[benchmark][split.held_out].copy()
+    n_items = values.shape[1]
+    # One answer a benchmark is always left: reading the logs asks for it.
+    gone = min(round(share * n_items), n_items - 1)
+    order = random.random(values.shape).argsort(axis=1)
+    np.put_along_axis(values, order[:, :gone], MISSING, axis=1)
+    return values
 
 
 def regrouped(learners: Learners, fold: NDArray[np.int64], groups: NDArray[np.int64]) -> Learners:

@@ -1,7 +1,7 @@
 """How much unanswered items add to a score's uncertainty.
 
-A bundle tells by how much the errors of held-out LLMs grew when a share of their items was masked
-(`growth_factors`). Where it does not, multiple imputation stands in (Rubin 1987;
+A bundle tells by how much the errors of held-out LLMs grew when a share of one benchmark's items
+was masked (`growth_factors`). Where it does not, multiple imputation stands in (Rubin 1987;
 `imputation_sd`).
 """
 
@@ -27,10 +27,8 @@ _SEED = 1
 def growth_factors(growth: Growth, stage: FirstStage) -> dict[Target, Floats]:
     """By how much an interval must be wider than that of an LLM that answered everything.
 
-    The bundle's factors hold where every benchmark lacks the same share. Squared, and less 1, a
-    factor is the variance that the masked items added. Here each benchmark lacks a share of its
-    own: the grand score takes the mean of the six added variances, and a benchmark's score takes
-    its own share's or this mean, whichever is larger.
+    The bundle's factors are of one benchmark that lacks a share of its items. Squared, and less 1,
+    a factor is the variance that the masked items added; those of all benchmarks add up.
 
     Returns
     -------
@@ -38,15 +36,14 @@ def growth_factors(growth: Growth, stage: FirstStage) -> dict[Target, Floats]:
     """
     factors: dict[Target, Floats] = {}
     for target, known in growth.factors.items():
-        added = {}
+        variance: Floats = np.ones(stage.n)
         for b in stage.benchmarks:
             n_items = stage.filled[b].shape[1]
             ratios = _absent_to_answered(n_items * (1.0 - growth.shares), n_items)
             ratio = _absent_to_answered(stage.n_answered[b], n_items)
-            added[b] = _straight_on(ratio, np.append(0.0, ratios), np.append(1.0, known) ** 2) - 1.0
-        mean = np.mean(list(added.values()), axis=0)
-        more = mean if target == "grand" else np.maximum(mean, added[target])
-        factors[target] = np.sqrt(1.0 + more)
+            squares = np.append(1.0, known[b]) ** 2
+            variance += _straight_on(ratio, np.append(0.0, ratios), squares) - 1.0
+        factors[target] = np.sqrt(variance)
     return factors
 
 

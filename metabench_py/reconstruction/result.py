@@ -64,7 +64,8 @@ class Ability:
     theta, se
         Ability and its standard error, in standard deviations of the prior.
     subscore
-        Right answers of those given, in percent.
+        Right answers, in percent of the items; one that was not answered counts with its expected
+        response at the ability.
     linear_predictor
         The full score by the linear model of the responses, in points.
     """

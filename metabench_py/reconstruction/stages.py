@@ -64,8 +64,8 @@ def first_stage(
 ) -> FirstStage:
     """Estimate abilities, linear predictors and sub-scores.
 
-    An item without an answer counts in the linear predictor with its expected response at the
-    LLM's ability, and not at all in the sub-score.
+    An item without an answer counts with its expected response at the LLM's ability: the share
+    right of the answered ones alone would depend on which were answered.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def first_stage(
         stage.abilities[benchmark] = abilities
         stage.filled[benchmark] = filled
         stage.linear[benchmark] = model.intercept + filled @ model.weights
-        stage.subscore[benchmark] = 100.0 * n_correct / np.maximum(n_answered, 1)
+        stage.subscore[benchmark] = 100.0 * filled.sum(axis=1) / filled.shape[1]
         stage.n_answered[benchmark] = n_answered
         stage.n_correct[benchmark] = n_correct
     return stage
