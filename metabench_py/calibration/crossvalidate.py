@@ -193,6 +193,11 @@ def crossvalidate(
             f"alike (the first is {flat[0]!r})."
         )
     sub_train, sub_test = subscores(data.train), subscores(data.test)
+    if np.allclose(sub_train, data.train_score, atol=1e-9):
+        messages.append(
+            f"{data.benchmark}: the items are all that the score is made of, so it is recovered "
+            "exactly whatever the model; draw some of them first (calibrate subsample)."
+        )
     if model == "2PL-2":
         fit, slopes, theta = _two_dimensional(data, options)
         n_free = 3 * data.train.n_items - 1

@@ -15,8 +15,11 @@ LEAST_FOLDS = 3
 
 
 def organisation(name: str) -> str:
-    """Whose LLM it is: the name up to the first slash; all of it where there is none."""
-    return name.split("/", 1)[0]
+    """Whose LLM it is: the name up to the first slash, or all of it where there is none.
+
+    Folders of logs have two underscores in place of the slash.
+    """
+    return name.split("/" if "/" in name else "__", 1)[0]
 
 
 def organisation_numbers(names: Sequence[str]) -> NDArray[np.int64]:

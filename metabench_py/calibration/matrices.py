@@ -46,7 +46,7 @@ class Sources:
     found
         Benchmarks in alphabetical order.
     aside
-        Names of tables that are no matrices.
+        Names of tables that are no matrices, and why.
     """
 
     found: tuple[Source, ...]
@@ -79,8 +79,9 @@ def find_sources(folder: Path, benchmarks: Sequence[str] = ()) -> Sources:
         if name is None or name in _OURS or name.endswith(_PROMPT_ENDS):
             continue
         sure = name in (*BENCHMARKS, *benchmarks) or _whole(name) in PARTED
-        if not sure and not _can_be_a_matrix(path):
-            aside.append(path.name)
+        why = None if sure else _no_matrix(path)
+        if why is not None:
+            aside.append(f"{path.name} ({why})")
             continue
         if name in files:
             raise _two(folder, files[name], path, "keep one of them")
@@ -94,7 +95,8 @@ def find_sources(folder: Path, benchmarks: Sequence[str] = ()) -> Sources:
         raise InputError(
             f"{folder}: no responses of {', '.join(absent) or 'any benchmark'}; expected "
             f"{(*absent, 'arc')[0]}.parquet, .csv or .csv.gz. "
-            f"There are {', '.join(sorted(found)) or 'no matrices'}.",
+            f"There are {', '.join(sorted(found)) or 'no matrices'}."
+            + (f" Not matrices: {'; '.join(aside)}." if aside else ""),
             path=str(folder),
             benchmarks=absent,
         )
@@ -122,20 +124,26 @@ def _whole(name: str) -> str:
     return next((p for p in PARTED if name.startswith(f"{p}_")), name)
 
 
-def _can_be_a_matrix(path: Path) -> bool:
-    """Look at the columns; what cannot be read counts as one, and is then complained about."""
+def _no_matrix(path: Path) -> str | None:
+    """Say why a table is none; None where it can be one, or cannot be read, which is told later."""
     import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         if ".csv" in path.suffixes:
-            return {"source", "item", "correct"} <= set(pd.read_csv(path, nrows=0).columns)
+            columns = list(pd.read_csv(path, nrows=0).columns)
+            if {"source", "item", "correct"} <= set(columns):
+                return None
+            return "a CSV matrix has a row an answer and the columns source,item,correct"
         schema = pq.read_schema(path)
     except (ValueError, OSError, pa.ArrowException):
-        return True
+        return None
     items = [field for field in schema if field.name not in _KEYS]
-    return len(items) < len(schema) and all(_can_be_answers(field.type) for field in items)
+    if len(items) == len(schema):
+        return f"no column of the LLMs' names: {', '.join(_KEYS[:2])}, or pandas' index"
+    other = next((field for field in items if not _can_be_answers(field.type)), None)
+    return None if other is None else f"column {other.name!r} is {other.type}, not numbers"
 
 
 def _can_be_answers(kind: object) -> bool:

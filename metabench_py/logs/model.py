@@ -70,11 +70,17 @@ def read_model(
     permuted: bool = False,
     allow_missing: bool = False,
     time: str | None = None,
+    own_tasks: str | None = None,
 ) -> ModelResponses:
     """Read the newest log of each benchmark of `wanted`, or those of the run at `time`.
 
     Permuted runs take GSM8K, which has no permuted task, from the unpermuted log (the newest
     one, where the run at `time` has none).
+
+    Parameters
+    ----------
+    own_tasks
+        How to get the tasks of a user's own bundle, in words; None: they are lm-eval's.
 
     Raises
     ------
@@ -88,7 +94,8 @@ def read_model(
     lacking: list[str] = []
     unverified: list[str] = []
     others = 0
-    for benchmark, log in _choose(found, tuple(wanted), version, permuted, time, flags).items():
+    chosen = _choose(found, tuple(wanted), version, permuted, time, flags, own_tasks)
+    for benchmark, log in chosen.items():
         want = wanted[benchmark]
         read = read_log(log.path, benchmark, want.metric, want.items, want.lookup)
         values[benchmark] = read.values
@@ -146,6 +153,7 @@ def _choose(
     permuted: bool,
     time: str | None,
     flags: list[tuple[str, str]],
+    own_tasks: str | None,
 ) -> dict[Benchmark, LogName]:
     chosen: dict[Benchmark, LogName] = {}
     older = 0
@@ -176,7 +184,7 @@ def _choose(
             chosen[benchmark] = logs[-1]
             older += len(logs) - 1
     if len(chosen) < len(benchmarks):
-        _refuse_incomplete(found, benchmarks, version, permuted, time, set(chosen))
+        _refuse_incomplete(found, benchmarks, version, permuted, time, set(chosen), own_tasks)
     times = {log.time for b, log in chosen.items() if not (permuted and b == "gsm8k")}
     if older:
         flags.append(("older-logs", f"{older} older logs were left aside; the newest count"))
@@ -194,8 +202,18 @@ def _refuse_incomplete(
     permuted: bool,
     time: str | None,
     chosen: set[Benchmark],
+    own_tasks: str | None,
 ) -> None:
     absent = [b for b in benchmarks if b not in chosen]
+    names = ", ".join(TITLES[b] for b in absent)
+    if own_tasks is not None and time is None:
+        raise LogError(
+            f"{found.folder} lacks the log of {names} from this bundle's tasks"
+            f"{', permuted' if permuted else ''}; run lm-eval on {own_tasks}.",
+            path=str(found.folder),
+            line=None,
+            benchmarks=absent,
+        )
     group = (
         "metabench" + ("_secondary" if version == "B" else "") + ("_permute" if permuted else "")
     )
@@ -209,7 +227,6 @@ def _refuse_incomplete(
             path=str(found.folder),
             line=None,
         )
-    names = ", ".join(TITLES[b] for b in absent)
     kind = [
         log
         for log in found.logs

@@ -98,6 +98,11 @@ class LogReader:
         only: Benchmark | None = None,
     ) -> None:
         self._version: Version = "B" if bundle.version == "B" else "A"
+        self._own_tasks = (
+            None
+            if bundle.version in VERSIONS
+            else f"those that `metabench-py items tasks {bundle.path} --out DIR` makes"
+        )
         self._time = time
         self._permuted = permuted
         self._allow_missing = allow_missing
@@ -119,7 +124,13 @@ class LogReader:
     def __call__(self, found: ModelLogs) -> ModelResponses:
         """Read one model; see `metabench_py.logs.read_model` for the errors."""
         read = read_model(
-            found, self._wanted, self._version, self._permuted, self._allow_missing, self._time
+            found,
+            self._wanted,
+            self._version,
+            self._permuted,
+            self._allow_missing,
+            self._time,
+            self._own_tasks,
         )
         if not self._flags:
             return read

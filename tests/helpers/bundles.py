@@ -141,8 +141,15 @@ def tiny_stack(only: Benchmark | None = None) -> Stack:
 
 
 def tiny_growth(*targets: Target) -> Growth:
-    """Errors that double until three quarters of the items are masked."""
-    return Growth(np.array([0.25, 0.75]), {t: np.array([1.2, 2.0]) for t in targets})
+    """Errors that double until three quarters of a benchmark's own items are masked."""
+
+    def factors(target: Target, masked: Benchmark) -> np.ndarray:
+        return np.array([1.2, 2.0] if target == masked else [1.0, 1.1])
+
+    return Growth(
+        np.array([0.25, 0.75]),
+        {t: {b: factors(t, b) for b in BENCHMARKS if b in targets} for t in targets},
+    )
 
 
 def stack_draft() -> BundleDraft:

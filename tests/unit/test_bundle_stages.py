@@ -79,7 +79,7 @@ def test_round_trip(pristine: Path) -> None:
         assert isinstance(single.model, Stack)
         assert single.model.targets == (b,)
         assert single.growth is not None
-        np.testing.assert_array_equal(single.growth.factors[b], [1.2, 2.0])
+        np.testing.assert_array_equal(single.growth.factors[b][b], [1.2, 2.0])
     assert all(check.ok for check in verify_bundle(pristine))
     assert bundle.manifest["targets"]["arc"]["rmse"] == pytest.approx(
         np.sqrt(np.mean(draft.stages["stack"].errors["arc"].error ** 2))
@@ -206,15 +206,21 @@ def test_a_manifest_that_does_not_fit_its_files(
         load_bundle(folder)
 
 
+def grown(*factors: float) -> dict[str, dict[str, list[float]]]:
+    return {t: {b: list(factors) for b in BENCHMARKS} for t in TARGETS}
+
+
 @pytest.mark.parametrize(
     "value",
     [
-        {"shares": [0.5], "factors": {t: [0.9] for t in TARGETS}},
-        {"shares": [0.5, 0.25], "factors": {t: [1.0, 1.1] for t in TARGETS}},
-        {"shares": [0.5], "factors": {"arc": [1.1]}},
-        {"shares": [], "factors": {t: [] for t in TARGETS}},
-        {"shares": [2.0], "factors": {t: [1.1] for t in TARGETS}},
-        {"shares": [True], "factors": {t: [1.1] for t in TARGETS}},
+        {"shares": [0.5], "factors": grown(0.9)},
+        {"shares": [0.5, 0.25], "factors": grown(1.0, 1.1)},
+        {"shares": [0.5], "factors": {"arc": {"arc": [1.1]}}},
+        {"shares": [0.5], "factors": {t: {"arc": [1.1]} for t in TARGETS}},
+        {"shares": [0.5], "factors": {t: [1.1] for t in TARGETS}},
+        {"shares": [], "factors": grown()},
+        {"shares": [2.0], "factors": grown(1.1)},
+        {"shares": [True], "factors": grown(1.1)},
         [],
         3,
     ],

@@ -106,3 +106,8 @@ def test_a_stack_without_scikit_learn_is_refused_at_once(monkeypatch: pytest.Mon
     with pytest.raises(MissingDependencyError, match="pip install scikit-learn"):
         require_fitters(("stack",))
     require_fitters(())
+
+
+def test_organisations_of_models_and_of_their_log_folders_are_the_same() -> None:
+    names = ["org/a", "org__b", "org/c__d", "alone", "other__e"]
+    assert [organisation(name) for name in names] == ["org", "org", "org", "alone", "other"]

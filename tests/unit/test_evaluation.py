@@ -10,6 +10,7 @@ from metabench_py.calibration.evaluation import (
     LEVEL,
     SHARES,
     HeldOut,
+    Mask,
     error_table,
     evaluation,
     growth,
@@ -78,11 +79,16 @@ def test_evaluation_does_not_judge_a_fold_by_itself() -> None:
 
 def test_masked_llms_are_covered_after_widening() -> None:
     whole, scores = world(5)
-    noises = dict(zip(SHARES, (1.05, 1.2, 1.6, 2.5, 4.0), strict=True))
-    masked = {share: world(5, noise=noise)[0] for share, noise in noises.items()}
+    noises = dict(zip(SHARES, (1.05, 1.2, 1.6, 2.5, 4.0, 5.0), strict=True))
+    masked: dict[Mask, HeldOut] = {
+        ("arc", share): world(5, noise=noise)[0] for share, noise in noises.items()
+    }
+    # Masked items of another benchmark do nothing to this score.
+    masked |= {("mmlu", share): whole for share in SHARES}
     found = growth(whole, masked, scores)
     np.testing.assert_array_equal(found.shares, SHARES)
-    factors = found.factors["arc"]
+    np.testing.assert_array_equal(found.factors["arc"]["mmlu"], 1.0)
+    factors = found.factors["arc"]["arc"]
     assert (np.diff(factors) >= 0).all()
     assert factors[0] >= 1.0
     np.testing.assert_allclose(factors[:3], list(noises.values())[:3], rtol=0.1)
@@ -101,7 +107,9 @@ def test_masked_llms_are_covered_after_widening() -> None:
 def test_errors_that_do_not_grow_ask_for_no_widening() -> None:
     whole, scores = world(7)
     better = HeldOut({"arc": (whole.predicted["arc"] + scores["arc"]) / 2}, whole.scale)
-    np.testing.assert_array_equal(growth(whole, {0.5: better}, scores).factors["arc"], [1.0])
+    np.testing.assert_array_equal(
+        growth(whole, {("arc", 0.5): better}, scores).factors["arc"]["arc"], [1.0]
+    )
 
 
 def test_tables_are_sorted_and_rounded() -> None:

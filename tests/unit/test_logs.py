@@ -399,3 +399,15 @@ def test_a_folder_that_cannot_be_read_is_not_passed_over(
     for find in (lambda: find_all(folder.parent), lambda: find_model("other", folder.parent)):
         with pytest.raises(StorageError, match=r"other cannot be read \(Permission denied\)"):
             find()
+
+
+def test_logs_of_a_bundle_of_ones_own_are_asked_for_by_its_tasks(
+    bundle: Bundle, folder: Path
+) -> None:
+    write_model(folder, bundle)
+    for kind in ({}, {"permuted": True}):
+        with pytest.raises(LogError, match=r"from this bundle's tasks.*; run lm-eval on mine\."):
+            read_model(
+                find_model(str(folder), Path("absent")), wanted(bundle), "A",
+                own_tasks="mine", **kind,
+            )  # fmt: skip

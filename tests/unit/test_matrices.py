@@ -46,7 +46,7 @@ def test_what_is_a_matrix(tmp_path: Path) -> None:
     (tmp_path / ".arc.parquet.x1").touch()
     found = find_sources(tmp_path)
     assert [source.benchmark for source in found.found] == ["arc", "mine.v2", "zoo"]
-    assert found.aside == ("board.csv", "llms.parquet")
+    assert [about.split(" (")[0] for about in found.aside] == ["board.csv", "llms.parquet"]
     one = find_sources(tmp_path, ["zoo"])
     assert [source.benchmark for source in one.found] == ["zoo"]
 
@@ -141,3 +141,20 @@ def test_bad_prompts(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(InputError, match=says) as caught:
         load_prompts(tmp_path, find_sources(tmp_path).found[0])
     assert str(path) in str(caught.value)
+
+
+def test_what_is_no_matrix_says_why(tmp_path: Path) -> None:
+    (tmp_path / "wide.csv").write_text("name,q1,q2\na/b,1,0\n")
+    (tmp_path / "semicolons.csv").write_text("source;item;correct\na/b;q1;1\n")
+    pd.DataFrame({"q1": [1, 0]}).to_parquet(tmp_path / "nameless.parquet", index=False)
+    pd.DataFrame({"name": ["a/b"], "q1": ["1"]}).to_parquet(tmp_path / "texts.parquet")
+    with pytest.raises(InputError) as caught:
+        find_sources(tmp_path)
+    told = str(caught.value)
+    for about in (
+        "wide.csv (a CSV matrix has a row an answer and the columns source,item,correct)",
+        "semicolons.csv (a CSV matrix",
+        "nameless.parquet (no column of the LLMs' names",
+        "texts.parquet (column 'q1' is ",
+    ):
+        assert about in told

@@ -20,10 +20,12 @@ from metabench_py import reconstruct
 from metabench_py.benchmarks import BENCHMARKS, TARGETS, Benchmark
 from metabench_py.bundle import Bundle, load_bundle
 from metabench_py.bundle.read import default_stage
+from metabench_py.bundle.schema import BenchmarkModel
 from metabench_py.bundle.write import write_bundle
 from metabench_py.cli.analyze.scoring import BundleScorer
 from metabench_py.cli.app import app
 from metabench_py.errors import ConvergenceError, InputError, LogError
+from metabench_py.irt.model import ItemParameters, probability
 from metabench_py.irt.native import NativeEngine
 from metabench_py.logs import find_model
 from metabench_py.reconstruction import Reconstruction, Reconstructor
@@ -232,21 +234,23 @@ def _stage(absent: dict[Benchmark, int]) -> FirstStage:
 
 
 def test_growth_factors_by_hand() -> None:
-    growth = tiny_growth("grand", "arc", "mmlu")
+    growth = tiny_growth(*TARGETS)
     assert all(f[0] == 1.0 for f in growth_factors(growth, _stage({})).values())
-    # The same share everywhere gives the factor that was measured so.
-    everywhere = growth_factors(growth, _stage(dict.fromkeys(BENCHMARKS, 6)))
-    assert everywhere["grand"][0] == pytest.approx(2.0)
-    assert everywhere["arc"][0] == pytest.approx(2.0)
-    # Three quarters of one benchmark: a sixth of the variance for grand, all for its own.
+    # Three quarters of one benchmark give what was measured so, for every score.
     alone = growth_factors(growth, _stage({"arc": 6}))
-    assert alone["grand"][0] == pytest.approx(np.sqrt(1 + 3 / 6))
     assert alone["arc"][0] == pytest.approx(2.0)
-    assert alone["mmlu"][0] == pytest.approx(np.sqrt(1 + 3 / 6))
+    assert alone["grand"][0] == alone["mmlu"][0] == pytest.approx(1.1)
+    # Those of several add up, in variances.
+    both = growth_factors(growth, _stage({"arc": 6, "mmlu": 2}))
+    assert both["arc"][0] == pytest.approx(2.0)
+    assert both["mmlu"][0] == pytest.approx(np.sqrt(1.44 + 1.21 - 1.0))
+    everywhere = growth_factors(growth, _stage(dict.fromkeys(BENCHMARKS, 6)))
+    assert everywhere["grand"][0] == pytest.approx(np.sqrt(1 + 6 * 0.21))
+    assert everywhere["arc"][0] == pytest.approx(np.sqrt(4 + 5 * 0.21))
     # Beyond the last share the squares go on as between the last two, in items unanswered for one
     # answered and one more: 2 / 7, 6 / 3, and 8 / 1 where nothing is answered.
-    most = growth_factors(growth, _stage(dict.fromkeys(BENCHMARKS, 8)))
-    assert most["grand"][0] == pytest.approx(np.sqrt(4 + (4 - 1.44) / (2 - 2 / 7) * (8 - 2)))
+    most = growth_factors(growth, _stage({"arc": 8}))
+    assert most["arc"][0] == pytest.approx(np.sqrt(4 + (4 - 1.44) / (2 - 2 / 7) * (8 - 2)))
 
 
 def test_a_bundle_without_factors_imputes(gam_bundle: Bundle, results: Path) -> None:
@@ -274,3 +278,30 @@ def test_answers_that_are_missing_count_as_expected_in_the_stack(bundle: Bundle)
     for b in BENCHMARKS:
         assert stage.filled[b][0, 0] == 1.0
         assert 0.0 < stage.filled[b][0, 3] < 1.0
+
+
+def test_a_subscore_does_not_depend_on_which_items_were_answered() -> None:
+    random = np.random.default_rng(17)
+    n_items = 60
+    parameters = ItemParameters(
+        tuple(f"{i}" for i in range(n_items)),
+        random.uniform(0.8, 2.0, n_items),
+        np.linspace(2.5, -2.5, n_items),
+        np.zeros(n_items),
+        np.ones(n_items),
+    )
+    model = BenchmarkModel("arc", "2PL", "MAP", "acc", parameters, 0.0, np.ones(n_items))
+    chance = probability(parameters, random.normal(size=400))
+    values = (random.random(chance.shape) < chance).astype(np.int8)
+    whole = first_stage({"arc": values}, {"arc": model}, NativeEngine()).subscore["arc"]
+    np.testing.assert_array_equal(whole, 100.0 * values.sum(axis=1) / n_items)
+    for hidden in (slice(30, 60), slice(0, 30)):
+        part = values.copy()
+        part[:, hidden] = MISSING
+        stage = first_stage({"arc": part}, {"arc": model}, NativeEngine())
+        of_answered = 100.0 * stage.n_correct["arc"] / 30
+        assert abs((of_answered - whole).mean()) > 15.0
+        assert abs((stage.subscore["arc"] - whole).mean()) < 1.0
+        assert np.abs(stage.subscore["arc"] - whole).mean() < 6.0
+    none = first_stage({"arc": np.full((1, n_items), MISSING)}, {"arc": model}, NativeEngine())
+    assert none.subscore["arc"][0] == pytest.approx(whole.mean(), abs=5.0)

@@ -20,7 +20,8 @@ def plan_command(
     folds: Annotated[int, typer.Option(help="Of each subset's cross-validation.")] = 5,
     evaluations: Annotated[int, typer.Option(help="Of each selection's search.")] = 55,
     cores: Annotated[
-        int | None, typer.Option(help="Cores to plan for; those of this machine if left out.")
+        int | None,
+        typer.Option(min=1, help="Cores to plan for; those of this machine if left out."),
     ] = None,
     measure: Annotated[
         bool,

@@ -111,7 +111,7 @@ def preprocess_command(
         progress=_say,
     )
     if report.aside:
-        typer.echo(f"Not read, being no matrices: {', '.join(report.aside)}", err=True)
+        typer.echo(f"Not read, being no matrices: {'; '.join(report.aside)}", err=True)
     if plot is not None:
         _plot(report, plot)
     typer.echo(json.dumps(report.to_dict(), indent=2) if as_json else _table(report))

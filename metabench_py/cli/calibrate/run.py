@@ -71,6 +71,14 @@ def run_command(
         typer.echo(json.dumps({**report.to_dict(), "page": str(given.page)}, indent=2))
     else:
         typer.echo(f"Wrote {given.out}; the summary is {given.page}")
+    if aside := report.summary("preprocess").get("not_read"):
+        typer.echo(f"Not read, being no matrices: {'; '.join(aside)}", err=True)
+    if not report.makes_bundle:
+        typer.echo(
+            "No bundle was made, as that takes the six benchmarks of metabench: the result is the "
+            "chosen items and their parameters.",
+            err=True,
+        )
 
 
 class View:

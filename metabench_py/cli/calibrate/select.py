@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
-from metabench_py.benchmarks import ITEM_TYPES, SCORE_METHODS, EngineName, FitMode
+from metabench_py.benchmarks import BENCHMARKS, ITEM_TYPES, SCORE_METHODS, EngineName, FitMode
 from metabench_py.cli.options import one_of
 
 if TYPE_CHECKING:
@@ -68,7 +68,11 @@ def select_command(
         str, typer.Option(help="optuna, or rBayesianOptimization (the original's; in R).")
     ] = "optuna",
     validation_share: Annotated[
-        float, typer.Option(help="Training LLMs that judge and are not fitted on.")
+        float,
+        typer.Option(
+            help="Training LLMs that judge each choice; the item parameters that are chosen by and "
+            "written are of all training LLMs."
+        ),
     ] = 0.1,
     seed: Annotated[int, typer.Option(help="Of the validation LLMs and the search.")] = 1,
     engine: Annotated[str, typer.Option(help="auto, mirt, native.")] = "auto",
@@ -116,7 +120,14 @@ def select_command(
             typer.echo(f"Warning: {warning}", err=True)
     summary = (out / "summary.json").read_text(encoding="utf-8")
     typer.echo(summary.rstrip() if as_json else _table(found))
-    typer.echo(f"Wrote {out}; next: calibrate bundle --items {out / 'items.parquet'}", err=True)
+    if set(found) == set(BENCHMARKS):
+        typer.echo(f"Wrote {out}; next: calibrate bundle --items {out / 'items.parquet'}", err=True)
+    else:
+        typer.echo(
+            f"Wrote {out}. A bundle, with which LLMs are scored, takes the six benchmarks of "
+            f"metabench; of others the chosen items and their parameters in {out} are the result.",
+            err=True,
+        )
 
 
 def _table(found: dict[str, Selection]) -> str:

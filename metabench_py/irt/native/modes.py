@@ -230,7 +230,10 @@ def _add_information(
     gradient: Floats,
     curvature: Floats,
 ) -> None:
-    """Add Warm's term, half the log of the answered items' information, with derivatives."""
+    """Add half the log of the answered items' information, with derivatives.
+
+    mirt's WLE: its mode is Warm's (1989) estimate for the 2PL, and near it for the 3PL and 4PL.
+    """
     spread = right * wrong
     tilt = slope * (wrong - right)
     turn = bend * (wrong - right) - 2.0 * slope**2
