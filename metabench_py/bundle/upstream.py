@@ -168,6 +168,8 @@ class _Steps:
 
 
 def _check_there(source: Path, paths: tuple[str, ...]) -> None:
+    if not source.is_dir():
+        raise BundleError(f"{source}: no such folder.", path=str(source))
     missing = [path for path in paths if not (source / path).is_file()]
     if not missing:
         return

@@ -166,7 +166,7 @@ def check_matrix(health: Health, benchmark: Benchmark, path: Path, matrix: Respo
     copies = _copies(matrix)
     if copies:
         text = f"{len(copies)} groups of LLMs with the same answers throughout"
-        health.add("note", benchmark, text, (" = ".join(group) for group in copies))
+        health.add("note", benchmark, text, map(_alike, copies))
 
 
 def _copies(matrix: ResponseMatrix) -> list[tuple[str, ...]]:
@@ -177,6 +177,12 @@ def _copies(matrix: ResponseMatrix) -> list[tuple[str, ...]]:
     for name, row in zip(matrix.llms, matrix.values, strict=True):
         seen.setdefault(row.tobytes(), []).append(name)
     return [tuple(group) for group in seen.values() if len(group) > 1]
+
+
+def _alike(group: Sequence[str]) -> str:
+    """Name a few of a group."""
+    more = len(group) - _EXAMPLES
+    return " = ".join(group[:_EXAMPLES]) + (f" and {more} more" if more > 0 else "")
 
 
 def check_prompts(health: Health, benchmark: Benchmark, folder: Path, items: Sequence[str]) -> None:
@@ -212,7 +218,7 @@ def check_prompts(health: Health, benchmark: Benchmark, folder: Path, items: Seq
     if same:
         n = sum(len(group) - 1 for group in same)
         text = f"{n} items repeat another item's prompt; keep one of each"
-        health.add("warning", benchmark, text, (" = ".join(group) for group in same))
+        health.add("warning", benchmark, text, map(_alike, same))
 
 
 def find_prompts(folder: Path, benchmark: Benchmark) -> Path | None:

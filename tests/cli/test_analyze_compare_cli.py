@@ -92,3 +92,13 @@ def test_bad_arguments(options: list[str], results: Path, tmp_path: Path) -> Non
         assert isinstance(result.exception, kind), arguments
     log_path(results / "org__m1", "mmlu").write_bytes(b"\x00")
     assert isinstance(run("org__m0", "org__m1", *options).exception, LogError)
+
+
+def test_one_bad_run_of_all_is_left_out(options: list[str], results: Path) -> None:
+    log_path(results / "org__m1", "mmlu").write_text("no log\n")
+    done = run("--all", results, "--json", *options[2:])
+    assert done.exit_code == 1
+    assert len(json.loads(done.stdout)["pairs"]) == 1
+    assert "Error: org__m1: " in done.stderr
+    assert "1 of 3 runs failed" in done.stderr
+    assert isinstance(run("org__m0", "org__m1", *options).exception, LogError)

@@ -10,7 +10,7 @@ import typer
 
 from metabench_py.benchmarks import Target
 from metabench_py.cli.options import BundleOfVersion, Json, Metrics, Trust
-from metabench_py.errors import InputError
+from metabench_py.errors import InputError, LogError
 
 if TYPE_CHECKING:
     from metabench_py.analysis.compare import Comparison
@@ -74,9 +74,16 @@ def compare_command(
         if len(found) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise InputError(f"{twice} is named twice; a run is not compared with itself.")
-    answers = {}
+    answers, failed = {}, 0
     for name, logs in found.items():
-        read = reader(logs)
+        try:
+            read = reader(logs)
+        except LogError as error:
+            if everything is None:
+                raise
+            failed += 1
+            typer.echo(f"Error: {name}: {error}", err=True)
+            continue
         for flag, detail in read.flags:
             typer.echo(f"Note ({flag}): {name}: {detail}", err=True)
         answers[name] = read.values
@@ -89,6 +96,9 @@ def compare_command(
     if plot is not None:
         _draw(compared, target, plot)
         typer.echo(f"Wrote {plot}", err=True)
+    if failed:
+        typer.echo(f"{failed} of {len(found)} runs failed and are left out.", err=True)
+        raise typer.Exit(1)
 
 
 def _text(compared: Comparison, target: Target) -> str:

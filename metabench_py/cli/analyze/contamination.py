@@ -140,7 +140,8 @@ def _runs(
             runs.append(Run(version, permuted, read.values))
     if len(runs) < 2:
         raise InputError(
-            f"{found.folder} has {len(runs)} usable run of the model; the check needs two: plain "
+            f"{len(runs)} of the runs in {found.folder} {'was chosen' if wanted else 'is usable'}; "
+            "the check needs two: plain "
             "and permuted of one version (lm-eval on metabench_secondary and "
             "metabench_secondary_permute), or both versions.",
             path=str(found.folder),
