@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from metabench_py.benchmarks import Benchmark, Target
 from metabench_py.bundle.schema import BenchmarkModel, Growth
@@ -28,7 +27,9 @@ def growth_factors(growth: Growth, stage: FirstStage) -> dict[Target, Floats]:
     """By how much an interval must be wider than that of an LLM that answered everything.
 
     The bundle's factors are of one benchmark that lacks a share of its items. Squared, and less 1,
-    a factor is the variance that the masked items added; those of all benchmarks add up.
+    a factor is the variance that the masked items added; those of all benchmarks add up. The items
+    were masked at random; of answers that tell less than their number says (`FirstStage.told`),
+    only so many count.
 
     Returns
     -------
@@ -40,14 +41,14 @@ def growth_factors(growth: Growth, stage: FirstStage) -> dict[Target, Floats]:
         for b in stage.benchmarks:
             n_items = stage.filled[b].shape[1]
             ratios = _absent_to_answered(n_items * (1.0 - growth.shares), n_items)
-            ratio = _absent_to_answered(stage.n_answered[b], n_items)
+            ratio = _absent_to_answered(n_items * stage.told[b], n_items)
             squares = np.append(1.0, known[b]) ** 2
             variance += _straight_on(ratio, np.append(0.0, ratios), squares) - 1.0
         factors[target] = np.sqrt(variance)
     return factors
 
 
-def _absent_to_answered(n_answered: Floats | NDArray[np.intp], n_items: int) -> Floats:
+def _absent_to_answered(n_answered: Floats, n_items: int) -> Floats:
     """Items unanswered for one answered, in which the variance that they add is about straight.
 
     One more counts as answered: of an LLM that answered none, the others tell something.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from metabench_py.benchmarks import BENCHMARKS, Benchmark
 from metabench_py.bundle.schema import BenchmarkModel
 from metabench_py.gam.features import join_features, single_features
 from metabench_py.irt.engine import Abilities, Engine
-from metabench_py.irt.model import Floats, probability
+from metabench_py.irt.model import Floats, information, probability
 from metabench_py.responses import MISSING, ResponseMatrix
 
 Responses = Mapping[Benchmark, NDArray[np.int8]]
@@ -27,6 +27,9 @@ class FirstStage:
     filled
         Responses, and the expected one where an item was not answered, shape (n_llms, n_items);
         every other array has shape (n_llms,).
+    told
+        Share of a benchmark that the answers tell: of the items, or of their information at the
+        ability, whichever is less. Easy items tell little of a good LLM, however many they are.
     """
 
     abilities: dict[Benchmark, Abilities]
@@ -35,6 +38,7 @@ class FirstStage:
     n_answered: dict[Benchmark, NDArray[np.intp]]
     n_correct: dict[Benchmark, NDArray[np.intp]]
     filled: dict[Benchmark, Floats]
+    told: dict[Benchmark, Floats] = field(default_factory=dict)
 
     @property
     def benchmarks(self) -> tuple[Benchmark, ...]:
@@ -83,13 +87,18 @@ def first_stage(
         abilities = engine.score(matrix, model.parameters, model.score_method)
         answered = values != MISSING
         filled: Floats = values.astype(np.float64)
+        told: Floats = answered.mean(axis=1)
         if not answered.all():
             theta = np.nan_to_num(abilities.theta, posinf=6.0, neginf=-6.0)
             filled = np.where(answered, filled, probability(model.parameters, theta))
+            each = information(model.parameters, theta)
+            known = (each * answered).sum(axis=1) / np.maximum(each.sum(axis=1), 1e-300)
+            told = np.minimum(told, known)
         n_answered = answered.sum(axis=1)
         n_correct = (values == 1).sum(axis=1)
         stage.abilities[benchmark] = abilities
         stage.filled[benchmark] = filled
+        stage.told[benchmark] = told
         stage.linear[benchmark] = model.intercept + filled @ model.weights
         stage.subscore[benchmark] = 100.0 * filled.sum(axis=1) / filled.shape[1]
         stage.n_answered[benchmark] = n_answered

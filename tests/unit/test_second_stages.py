@@ -229,7 +229,7 @@ def _stage(absent: dict[Benchmark, int]) -> FirstStage:
     for b in BENCHMARKS:
         stage.abilities[b] = None  # type: ignore[assignment]
         stage.filled[b] = np.zeros((1, 8))
-        stage.n_answered[b] = np.array([8 - absent.get(b, 0)])
+        stage.told[b] = np.array([1.0 - absent.get(b, 0) / 8])
     return stage
 
 
@@ -303,5 +303,12 @@ def test_a_subscore_does_not_depend_on_which_items_were_answered() -> None:
         assert abs((of_answered - whole).mean()) > 15.0
         assert abs((stage.subscore["arc"] - whole).mean()) < 1.0
         assert np.abs(stage.subscore["arc"] - whole).mean() < 6.0
+        # Easy or hard items alone tell less of most LLMs than as many of all kinds.
+        assert (stage.told["arc"] <= 0.5).all()
+        assert stage.told["arc"].mean() < 0.45
+    mixed = values.copy()
+    mixed[:, ::2] = MISSING
+    told = first_stage({"arc": mixed}, {"arc": model}, NativeEngine()).told["arc"]
+    assert 0.45 < told.mean() <= 0.5
     none = first_stage({"arc": np.full((1, n_items), MISSING)}, {"arc": model}, NativeEngine())
     assert none.subscore["arc"][0] == pytest.approx(whole.mean(), abs=5.0)
