@@ -14,6 +14,7 @@ from helpers.bundles import tiny_draft
 
 import metabench_py
 from metabench_py import reconstruct
+from metabench_py.benchmarks import BENCHMARKS
 from metabench_py.bundle import default_bundle_path, load_bundle, read, resolve_bundle
 from metabench_py.bundle.export import copy_bundle
 from metabench_py.bundle.read import bundle_for_version, embedded_bundles
@@ -114,3 +115,15 @@ def test_renewing_the_embedded_bundle_pins_its_fits(tmp_path: Path) -> None:
     paths = os.pathsep.join([str(tmp_path), str(Path(__file__).parent.parent)])
     environment = {**os.environ, "PYTHONPATH": paths}
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+
+
+def test_the_readme_tells_the_errors_of_the_bundles_that_ship() -> None:
+    readme = " ".join((Path(__file__).parents[2] / "README.md").read_text("utf-8").split())
+    small, whole = (
+        load_bundle(name).default.evaluation["grouped"]["targets"]["grand"]["rmse"]
+        for name in ("B-200", None)
+    )
+    assert f"a grand error of {small:.2f} points in place of {whole:.2f}" in readme
+    errors = load_bundle().default.evaluation["grouped"]["targets"]
+    cells = " | ".join(f"{errors[b]['rmse']:.2f}" for b in BENCHMARKS)
+    assert f"| {cells} | {whole:.3f} |" in readme
