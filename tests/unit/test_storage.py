@@ -43,7 +43,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     try:
         yield place
     finally:
-        subprocess.run(["umount", str(place)], check=True)
+        # Lazily, as a writer may not have closed its file yet.
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 def test_hashes_are_the_known_ones(tmp_path: Path) -> None:
