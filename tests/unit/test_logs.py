@@ -1,9 +1,8 @@
-"""Finding sample logs and reading a model's."""
+"""Reading a model's sample logs."""
 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,9 @@ from helpers.logs import doc_hash, log_path, rows, write_model, write_rows
 from metabench_py.benchmarks import BENCHMARKS
 from metabench_py.bundle import Bundle, load_bundle
 from metabench_py.bundle.write import write_bundle
-from metabench_py.errors import LogError, ModelNotFoundError, StorageError
-from metabench_py.logs import find_all, find_model, read_model
+from metabench_py.errors import LogError
+from metabench_py.logs import find_model, read_model
 from metabench_py.logs.model import ModelResponses, Wanted
-from metabench_py.logs.names import folder_name, parse_log_name
 from metabench_py.logs.reader import read_log
 from metabench_py.logs.reduce import reduce_log
 
@@ -45,29 +43,6 @@ def wanted(bundle: Bundle) -> dict[Any, Wanted]:
 
 def read(bundle: Bundle, folder: Path, **options: Any) -> ModelResponses:
     return read_model(find_model(str(folder), Path("absent")), wanted(bundle), "B", **options)
-
-
-@pytest.mark.parametrize(
-    ("name", "told"),
-    [
-        ("samples_metabench_arc_2024-11-26T10-50-23.349203.jsonl", ("arc", "A", False)),
-        ("samples_metabench_arc_secondary_2024-11-26T10-50-23.349203.jsonl", ("arc", "B", False)),
-        ("samples_metabench_mmlu_permute_2025-01-02T03-04-05.6.jsonl", ("mmlu", "A", True)),
-        ("samples_metabench_arc_secondary_permute_2025-01-02T03:04:05.jsonl", ("arc", "B", True)),
-        ("samples_metabench_arc_tertiary_2024-11-26T10-50-23.349203.jsonl", None),
-        ("samples_metabench_arc_secondary_2024-11-26T10-50-23.349203.jsonl.bak", None),
-        ("samples_arc_challenge_2024-11-26T10-50-23.349203.jsonl", None),
-        ("results_2024-11-26T10-50-23.349203.json", None),
-    ],
-)  # fmt: skip
-def test_names(name: str, told: tuple[str, str, bool] | None) -> None:
-    log = parse_log_name(Path(name))
-    assert (log and (log.benchmark, log.version, log.permuted)) == told
-
-
-def test_folder_name() -> None:
-    assert folder_name("EleutherAI/pythia-14m") == "EleutherAI__pythia-14m"
-    assert folder_name(r"C:\models\x?*[1]") == "C__models__x__1__"
 
 
 def test_reads_answers_by_item_not_by_row(bundle: Bundle, folder: Path) -> None:
@@ -208,35 +183,6 @@ def test_items_of_a_larger_run_are_left_aside(bundle: Bundle, folder: Path) -> N
     ]  # fmt: skip
 
 
-def test_near_names(bundle: Bundle, folder: Path) -> None:
-    write_model(folder, bundle)
-    results = folder.parent
-    with pytest.raises(ModelNotFoundError, match=r"did you mean org__model\?"):
-        find_model("org__modle", results)
-    with pytest.raises(ModelNotFoundError, match=r"did you mean org__model\?"):
-        find_model("Model", results)
-    with pytest.raises(ModelNotFoundError, match="there are: org__model"):
-        find_model("zzz", results)
-    with pytest.raises(ModelNotFoundError, match="nor a results folder"):
-        find_model("zzz", results / "absent")
-    assert find_model("org/model", results).folder == folder
-
-
-def test_folders_without_logs_or_with_many(bundle: Bundle, folder: Path) -> None:
-    folder.mkdir(parents=True)
-    with pytest.raises(ModelNotFoundError, match="holds no metabench sample logs"):
-        find_model("org__model", folder.parent)
-    with pytest.raises(ModelNotFoundError, match="No metabench sample logs"):
-        find_all(folder.parent)
-    with pytest.raises(ModelNotFoundError, match="is not a folder"):
-        find_all(folder.parent / "absent")
-    write_model(folder, bundle)
-    write_model(folder.parent / "other", bundle)
-    with pytest.raises(ModelNotFoundError, match=r"logs of 2 models: org__model, other\."):
-        find_model(str(folder.parent), Path("absent"))
-    assert [found.model for found in find_all(folder.parent)] == ["org__model", "other"]
-
-
 def test_reduced_log_reads_the_same(bundle: Bundle, folder: Path, tmp_path: Path) -> None:
     write_model(folder, bundle)
     for path in sorted(folder.iterdir()):
@@ -359,15 +305,6 @@ def test_nan_is_a_word_in_generated_text(bundle: Bundle, folder: Path) -> None:
     assert read(bundle, folder).flags == ()
 
 
-def test_unfinished_runs_are_nobody_s_logs(bundle: Bundle, folder: Path) -> None:
-    write_model(folder, bundle)
-    write_model(folder.parent / ".metabench-work" / "org__model" / "B", bundle)
-    assert [found.model for found in find_all(folder.parent)] == ["org__model"]
-    # lm-eval's folder of a model named ./rel/ is hidden, and a model's all the same.
-    write_model(folder.parent / folder_name("./rel/"), bundle)
-    assert [found.model for found in find_all(folder.parent)] == [".__rel__", "org__model"]
-
-
 def test_a_run_that_lacks_logs_says_which_runs_have_them(bundle: Bundle, folder: Path) -> None:
     write_model(folder, bundle)
     write_model(folder, bundle, permuted=True, time="2024-11-26T10-51-57.4")
@@ -380,25 +317,6 @@ def test_a_run_that_lacks_logs_says_which_runs_have_them(bundle: Bundle, folder:
     log_path(folder, "mmlu", permuted=True, time="2024-11-26T10-51-57.4").unlink()
     with pytest.raises(LogError, match=r"lacks the log of MMLU.*_permute has the five that are"):
         read(bundle, folder, permuted=True)
-
-
-def test_a_folder_that_cannot_be_read_is_not_passed_over(
-    bundle: Bundle, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_model(folder, bundle)
-    write_model(folder.parent / "other", bundle)
-    real = os.scandir
-
-    def scandir(path: Any) -> Any:
-        if Path(path).name == "other":
-            raise PermissionError(13, "Permission denied", str(path))
-        return real(path)
-
-    # The superuser, who may run this test, reads whatever there is.
-    monkeypatch.setattr(os, "scandir", scandir)
-    for find in (lambda: find_all(folder.parent), lambda: find_model("other", folder.parent)):
-        with pytest.raises(StorageError, match=r"other cannot be read \(Permission denied\)"):
-            find()
 
 
 def test_logs_of_a_bundle_of_ones_own_are_asked_for_by_its_tasks(
