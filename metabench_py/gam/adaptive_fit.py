@@ -16,6 +16,9 @@ MARGIN = 0.001
 # Start of the search: this times the size of B beside that of each penalty.
 START = 0.1
 NO_GROUP = -1
+# How far from a minimum others are looked for, and how much lower, beside it, one must be.
+MOVES = np.array([-2.0, -1.0, 1.0, 2.0])
+LEAST_GAIN = 1e-9
 
 
 @njit(cache=True, nogil=True)
@@ -77,7 +80,8 @@ def fit_groups(
     weights
         Of the penalties, shape (n_penalties, n_basis - 2).
     converge
-        Go on to a minimum, from the end of mgcv's search and from its start; take the lower one.
+        Go on to a minimum, from the end of mgcv's search, from its start, and from a step away
+        from the lowest so far; take the lowest.
     knots, beta, rho
         Taken up: knots, shape (n_basis + 4,); coefficients, shape (n_basis,); logarithms of the
         smoothing parameters, shape (n_penalties,).
@@ -97,13 +101,25 @@ def fit_groups(
         return found
     more = polish(rho, weights, data, start, rows, counts, means, within, most, beta)
     steps, calls = found[3] + more[3], found[4] + more[4]
-    # GCV has several minima; the one below the start is sometimes the deeper one.
-    other_rho, other_beta = starting_point(weights, start, rows, counts, n_basis), beta.copy()
-    other = polish(other_rho, weights, data, start, rows, counts, means, within, most, other_beta)
-    steps, calls = steps + other[3], calls + other[4]
-    if other[0] < more[0]:
-        more = other
-        rho[:], beta[:] = other_rho, other_beta
+    # GCV has several minima; the one below the start is sometimes the deeper one, and so may be
+    # one that is reached from a step away along an axis.
+    other_beta, first, lower = beta.copy(), True, True
+    while lower:
+        lower = False
+        for k in range(-1 if first else 0, rho.size * MOVES.size):
+            if k < 0:
+                other_rho = starting_point(weights, start, rows, counts, n_basis)
+            else:
+                other_rho = rho.copy()
+                other_rho[k // MOVES.size] += MOVES[k % MOVES.size]
+            other = polish(
+                other_rho, weights, data, start, rows, counts, means, within, most, other_beta
+            )
+            steps, calls = steps + other[3], calls + other[4]
+            if other[0] < more[0] * (1.0 - LEAST_GAIN):
+                more, lower = other, True
+                rho[:], beta[:] = other_rho, other_beta
+        first = False
     return more[0], more[1], more[2], steps, calls, more[5]
 
 

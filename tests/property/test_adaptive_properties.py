@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from helpers.adaptive import Criterion
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from metabench_py.errors import InputError
@@ -59,6 +59,8 @@ def test_duplicate_rows_are_weights(seed: int) -> None:
 
 
 @given(st.integers(0, 10_000))
+@example(89)
+@example(6651)
 @settings(max_examples=25)
 def test_no_smoothing_parameters_nearby_have_a_smaller_gcv(seed: int) -> None:
     x, y = data(seed)
