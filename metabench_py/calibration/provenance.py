@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 # They change nothing, or are told on their own.
 _UNTOLD = frozenset({"workers", "choose", "order"})
 _SECOND_STAGES: dict[StageFit, str] = {
-    "stack": "non-negative mixture of splines, Gaussian processes, boosted trees and forests",
+    "stack": (
+        "non-negative mixture of splines, Gaussian processes with a forest of what they leave, "
+        "and boosted trees"
+    ),
     "gam": "mgcv::gam, a sum of s(., bs = 'ad')",
     "fast-gam": "mgcv::bam(discrete = TRUE), a sum of s(., bs = 'ps')",
 }

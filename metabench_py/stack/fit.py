@@ -25,12 +25,11 @@ from metabench_py.stack.model import Stack
 from metabench_py.stack.tasks import one_thread
 from metabench_py.stack.weights import simplex_weights
 
-# What the members' weights are drawn to, and as how many LLMs that counts.
-PRIORS = {
-    ("spline", "process"): ((0.4, 0.6), 300.0),
-    ("spline", "process", "trees"): ((0.15, 0.6, 0.25), 300.0),
-    ("spline", "process", "trees", "forest"): ((0.02, 0.84, 0.07, 0.07), 3000.0),
-}
+# What the weights of splines, process and trees are drawn to, and as how many LLMs that counts.
+Prior = tuple[tuple[float, ...], float]
+FEW: Prior = ((0.4, 0.6), 300.0)
+ALONE: Prior = ((0.15, 0.6, 0.25), 300.0)
+TOGETHER: Prior = ((0.03, 0.87, 0.1), 3000.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +108,7 @@ def fit_stack(
     with one_thread():
         fitted = fit_members(data, options.seed, executor)
         held_out, kinds = fitted.held_out, tuple(fitted.members)
-        weights = _weights(kinds, held_out, data)
+        weights = _weights(held_out, data)
         combined = np.einsum("mno,mo->no", held_out, weights)
         predicted = _by_target(combined, data.benchmarks)
         truth = _by_target(data.truth, data.benchmarks)
@@ -150,8 +149,10 @@ def fit_stack(
     return StackFit(stack, predicted, scales, data.groups, report)
 
 
-def _weights(kinds: tuple[str, ...], held_out: Floats, data: FitData) -> Floats:
-    prior, strength = PRIORS[kinds]
+def _weights(held_out: Floats, data: FitData) -> Floats:
+    prior, strength = FEW
+    if len(held_out) > len(prior):
+        prior, strength = ALONE if len(data.benchmarks) == 1 else TOGETHER
     centre = np.array(prior)
     columns = [
         simplex_weights(held_out[:, :, i].T, data.truth[:, i], centre, strength, data.counts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -18,10 +18,9 @@ from metabench_py.stack.fit_gp import fit_output as fit_gp_output
 from metabench_py.stack.fit_rest import fit_rest
 from metabench_py.stack.fit_scale import fit_scale
 from metabench_py.stack.fit_spline import FEW_LLMS, SplineChoice, fit_splines
-from metabench_py.stack.fit_trees import ALONE, TOGETHER, Boosting, fit_boosted, fit_line
+from metabench_py.stack.fit_trees import ALONE, TOGETHER, Boosting, fit_boosted
 from metabench_py.stack.gp_data import GpData, gp_data
 from metabench_py.stack.members import (
-    ForestMember,
     Member,
     ProcessMember,
     SplineMember,
@@ -119,7 +118,6 @@ def fit_members(data: FitData, seed: int, executor: Executor | None) -> FittedMe
         rest, rest_out = fit_rest(data, columns, fitted, seed, executor)
         members["process"] = ProcessMember(process, rest)
         held_out["process"] = process_out + rest_out
-        members["forest"], held_out["forest"] = _forest(data, columns, seed, executor)
     return FittedMembers(
         views,
         members,
@@ -138,21 +136,6 @@ def _relative_noise(data: FitData, held_out: Floats) -> Floats:
     logs = 2.0 * np.log(scale)
     relative: Floats = np.exp(logs - logs.mean(axis=0))
     return relative
-
-
-def _forest(
-    data: FitData, columns: Floats, seed: int, executor: Executor | None
-) -> tuple[ForestMember, Floats]:
-    """Fit lines and a forest for the rest; also held-out predictions, shape (n, n_outputs)."""
-    folds = np.unique(data.fold)
-    lines = [fit_line(columns[data.fold != k], data.truth[data.fold != k]) for k in folds]
-    slopes, constant = fit_line(columns, data.truth)
-    lines.append((slopes, constant))
-    fitted = np.stack([columns @ slope + at for slope, at in lines])
-    forest, held_out = fit_rest(data, columns, fitted, seed, executor)
-    for f, k in enumerate(folds):
-        held_out[data.fold == k] += fitted[f][data.fold == k]
-    return ForestMember(slopes, (replace(forest, constant=constant),)), held_out
 
 
 def process_task(data: GpData, truth: Floats, relative: Floats, move: bool) -> GpOutput:

@@ -1,4 +1,4 @@
-"""Forests of what another regression leaves, on all LLMs and without each fold."""
+"""A forest of what the process leaves, on all LLMs and without each fold."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ def fit_rest(
     Parameters
     ----------
     columns
-        What trees look at, shape (n, n_columns).
+        What trees look at, shape (n, n_columns), the features' first.
     fitted
-        The other regression's predictions of all LLMs, fitted without each fold, and on all LLMs
-        last: shape (n_folds + 1, n, n_outputs).
+        The process's predictions of all LLMs, fitted without each fold, and on all LLMs last:
+        shape (n_folds + 1, n, n_outputs).
 
     Returns
     -------
     The forest, and its held-out predictions, shape (n, n_outputs).
     """
-    # Only one of each cluster, so that every leaf is a mean of different LLMs.
+    # Only one of each cluster: copies would split for nothing.
     first = np.zeros(len(data.clusters), dtype=bool)
     first[np.unique(data.clusters, return_index=True)[1]] = True
     folds = np.unique(data.fold)
@@ -52,7 +52,7 @@ def fit_rest(
             Task(
                 f"rest without fold {f}" if f < len(folds) else "rest",
                 random_task,
-                (columns[rows], left[rows], columns[out], seed),
+                (columns[rows], left[rows], columns[out], data.features.shape[1], seed),
                 partial(_take, out=out, held_out=held_out, found=found),
             )
         )
@@ -73,9 +73,9 @@ def _take(
 
 
 def random_task(
-    columns: Floats, left: Floats, new: Floats, seed: int
+    columns: Floats, left: Floats, new: Floats, n_features: int, seed: int
 ) -> tuple[Forest | None, Floats]:
     """Fit a forest and predict the new LLMs; the forest itself only where there are none."""
     with one_thread():
-        forest = fit_random(columns, left, seed)
+        forest = fit_random(columns, left, n_features, seed)
         return (None if len(new) else forest), forest.predict(new)

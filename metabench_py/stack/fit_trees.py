@@ -1,9 +1,9 @@
 """Forests by scikit-learn, exported to plain arrays.
 
-Boosted trees learn what a ridge regression leaves, one forest an output (Friedman 2001). Forests
-of extremely randomised trees (Geurts, Ernst & Wehenkel 2006) learn what the ridge regression and
-what the smooth process leave, all outputs in one: families of fine-tunes that so few inducing
-points cannot tell apart. Each of their leaves is the mean of two or more different LLMs.
+Boosted trees learn what a ridge regression leaves, one forest an output (Friedman 2001). A forest
+of extremely randomised trees (Geurts, Ernst & Wehenkel 2006) learns what the smooth process
+leaves, all outputs in one: families of fine-tunes that so few inducing points cannot tell apart,
+even families of which calibration saw one LLM only. So its leaves are as small as can be.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from metabench_py.irt.model import Floats
 from metabench_py.stack.trees import FARTHEST, GRID, LEAF, Forest
 
-RANDOM_TREES, LEAST_RANDOM = 64, 2
+RANDOM_TREES = 64
 # Steps to either side that leaves are rounded to: fewer than a byte holds pack better.
 LEVELS = 31
 PENALTIES = np.logspace(-3, 3, 13)
@@ -55,22 +55,25 @@ def boost(columns: Floats, truth: Floats, how: Boosting, seed: int) -> Any:
     return model.fit(columns, truth)
 
 
-def randomise(columns: Floats, left: Floats, seed: int) -> Any:
-    """Fit scikit-learn's ExtraTreesRegressor.
+def randomise(columns: Floats, left: Floats, n_features: int, seed: int) -> list[Any]:
+    """Fit scikit-learn's ExtraTreesRegressor, and give its trees.
+
+    Half of the trees look at all columns, half at the features alone, where near means alike.
 
     Parameters
     ----------
     columns
-        Of different LLMs: copies would have a leaf for themselves.
+        Of different LLMs, the features' first.
     left
         What is left of each score in units of its deviation, shape (n, n_outputs).
     """
     from sklearn.ensemble import ExtraTreesRegressor
 
-    model = ExtraTreesRegressor(
-        RANDOM_TREES, min_samples_leaf=LEAST_RANDOM, max_features=0.5, random_state=seed
-    )
-    return model.fit(columns, left)
+    trees: list[Any] = []
+    for seen in (columns, columns[:, :n_features]):
+        model = ExtraTreesRegressor(RANDOM_TREES // 2, max_features=0.5, random_state=seed)
+        trees += model.fit(seen, left).estimators_
+    return trees
 
 
 def fit_line(columns: Floats, truth: Floats) -> tuple[Floats, Floats]:
@@ -96,10 +99,10 @@ def fit_boosted(columns: Floats, truth: Floats, how: Boosting, seed: int) -> tup
     return slopes[:, 0], replace(forest, constant=forest.constant + constant)
 
 
-def fit_random(columns: Floats, left: Floats, seed: int) -> Forest:
+def fit_random(columns: Floats, left: Floats, n_features: int, seed: int) -> Forest:
     """Grow one forest for all outputs, from what is left of the scores (points)."""
     unit = np.maximum(left.std(axis=0), 1e-9)
-    return export_random(randomise(columns, left / unit, seed), unit)
+    return export_random(randomise(columns, left / unit, n_features, seed), unit)
 
 
 def export_boosted(model: Any) -> Forest:
@@ -121,10 +124,10 @@ def export_boosted(model: Any) -> Forest:
     return _join(trees, np.ravel(model._baseline_prediction)[:1].astype(np.float64), 32_000)
 
 
-def export_random(model: Any, unit: Floats) -> Forest:
+def export_random(grown: list[Any], unit: Floats) -> Forest:
     """Copy a fitted forest's trees; leaves are times `unit`, shape (n_outputs,)."""
     trees = []
-    for estimator in model.estimators_:
+    for estimator in grown:
         tree = estimator.tree_
         leaf = tree.children_left < 0
         split = np.flatnonzero(~leaf)
@@ -136,7 +139,7 @@ def export_random(model: Any, unit: Floats) -> Forest:
                 np.where(leaf, LEAF, tree.feature),
                 tree.threshold[split],
                 tree.children_right[split] - split,
-                value * unit / len(model.estimators_),
+                value * unit / len(grown),
             )
         )
     return _join(trees, np.zeros(len(unit)), LEVELS)

@@ -154,21 +154,6 @@ class TreesMember:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class ForestMember(TreesMember):
-    """A line and randomised trees, one forest for all outputs."""
-
-    kind: ClassVar[str] = "forest"
-
-    @classmethod
-    def from_arrays(cls, arrays: Arrays, shape: Shape) -> ForestMember:
-        """Read `to_arrays` back."""
-        return cls(
-            take_floats(arrays, "slopes", (shape.n_columns, shape.n_outputs)),
-            (Forest.from_arrays(part(arrays, "0"), shape.n_columns, shape.n_outputs),),
-        )
-
-
 def members_of(arrays: Arrays, shape: Shape) -> Mapping[str, Member]:
     """Read all members that are there, by kind.
 
@@ -178,7 +163,7 @@ def members_of(arrays: Arrays, shape: Shape) -> Mapping[str, Member]:
         An array is absent or not usable.
     """
     found: dict[str, Member] = {}
-    for member in (SplineMember, ProcessMember, TreesMember, ForestMember):
+    for member in (SplineMember, ProcessMember, TreesMember):
         own = part(arrays, member.kind)
         if own:
             found[member.kind] = member.from_arrays(own, shape)

@@ -26,7 +26,7 @@ from metabench_py.stack.views import Views
 
 __all__ = ["Stack", "StackInputs"]
 
-FORMAT = 3
+FORMAT = 4
 # A fitted scale is kept within these score points, wherever an LLM lies.
 SCALE_RANGE = (1e-3, 100.0)
 

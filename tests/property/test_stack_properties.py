@@ -18,7 +18,6 @@ from metabench_py.stack.folds import group_folds
 from metabench_py.stack.gp_data import gp_data
 from metabench_py.stack.inputs import StackInputs, names_of
 from metabench_py.stack.members import (
-    ForestMember,
     Member,
     ProcessMember,
     SplineMember,
@@ -120,15 +119,12 @@ def small_stack() -> Stack:
     process = join_outputs(data, [fit_output(data, y, ones, move=False) for y in truth.T])
     members: dict[str, Member] = {
         "spline": SplineMember(outputs),
-        "process": ProcessMember(process, fit_random(columns, truth, 1)),
+        "process": ProcessMember(process, fit_random(columns, truth, n_features, 1)),
         "trees": TreesMember(
             np.column_stack([slopes for slopes, _ in boosted]), tuple(f for _, f in boosted)
         ),
-        "forest": ForestMember(
-            rng.normal(size=(columns.shape[1], 6)), (fit_random(columns, truth, 2),)
-        ),
     }
-    return Stack(BENCHMARKS, {}, limits, views, members, np.full((4, 6), 0.25), spread)
+    return Stack(BENCHMARKS, {}, limits, views, members, np.full((3, 6), 1 / 3), spread)
 
 
 @settings(max_examples=400)
