@@ -192,12 +192,13 @@ def _load_parquet(path: Path) -> ResponseMatrix:
             f"{path}: no column 'name' or 'llm' with the LLMs' names; "
             f"the first columns are {', '.join(table.column_names[:3])}."
         )
-    if table.column(key).null_count:
-        row = table.column(key).to_pylist().index(None) + 1
+    given = table.column(key).to_pylist()
+    if None in given or "" in given:
+        row = min(given.index(none) for none in (None, "") if none in given) + 1
         raise ResponseError(
             f"row {row}: no name in the column {key!r}; name it or drop it.", row=row
         )
-    names = tuple(str(n) for n in table.column(key).to_pylist())
+    names = tuple(map(str, given))
     items = tuple(c for c in table.column_names if c != key)
     values = np.empty((len(names), len(items)), dtype=np.int8)
     for j, item in enumerate(items):

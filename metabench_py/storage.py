@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from metabench_py.errors import StorageError
+
+# Ends the name of what is not finished, so that nobody else's `.NAME.xxxxxxxx` is taken for it.
+_UNFINISHED = ".unfinished"
 
 
 def sha256(path: Path) -> str:
@@ -46,7 +50,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        handle, name = tempfile.mkstemp(_UNFINISHED, f".{target.name}.", target.parent)
         os.close(handle)
         temporary = Path(name)
         yield temporary
@@ -63,6 +67,44 @@ def atomic_path(target: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path, names: str) -> None:
+    """Remove what killed writers left half-written in a folder, and nothing else.
+
+    Parameters
+    ----------
+    names
+        Regular expression of the targets' whole names.
+    """
+    pattern = re.compile(rf"\.(?:{names})\.[a-z0-9_]{{8}}{re.escape(_UNFINISHED)}(?:\.old)?")
+    for left in [path for path in folder.iterdir() if pattern.fullmatch(path.name)]:
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def check_writable(target: Path) -> None:
+    """Refuse a place where nothing can be made, before the work.
+
+    Raises
+    ------
+    StorageError
+        The closest folder above it that is there is a file, or not to be written into.
+    """
+    # `Path.exists` raises where a folder may not be looked into.
+    parents = target.absolute().parents
+    above = next((parent for parent in parents if os.path.exists(parent)), target)
+    if not above.is_dir():
+        reason = f"{above} is a file, not a folder"
+    elif not os.access(above, os.W_OK | os.X_OK):
+        reason = f"{above} does not let you write into it"
+    else:
+        return
+    raise StorageError(
+        f"Cannot write {target}: {reason}; choose another place and run again.", path=str(target)
+    )
 
 
 def check_replaceable(target: Path, marks: Sequence[str]) -> None:
@@ -118,7 +160,7 @@ def atomic_folder(
     temporary: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        temporary = Path(tempfile.mkdtemp(_UNFINISHED, f".{target.name}.", target.parent))
         yield temporary
         temporary.chmod(0o777 & ~_umask())
         if target.exists():

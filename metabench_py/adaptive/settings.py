@@ -88,6 +88,11 @@ class CatSettings:
             raise InputError(
                 f"{self.min_items} items at least and {self.max_items} at most: no test is both."
             )
+        if self.max_items is not None and self.max_items < self.n_random:
+            raise InputError(
+                f"{self.n_random} items at random to begin with and {self.max_items} at most: no "
+                "test is both."
+            )
         if self.se is not None and not self.se > 0:
             raise InputError(f"A standard error of {self.se!r} is no target; take one above 0.")
         if not self.start or not all(abs(theta) <= LIMIT for theta in self.start):
@@ -97,7 +102,9 @@ class CatSettings:
         if not (math.isfinite(self.acceleration) and self.acceleration >= 0):
             raise InputError(f"An acceleration of {self.acceleration!r}: take 0 or more.")
         if not 0 < self.max_exposure <= 1:
-            raise InputError(f"A largest exposure of {self.max_exposure!r}: take 1 or less.")
+            raise InputError(
+                f"A largest exposure of {self.max_exposure!r}: take one above 0 and at most 1."
+            )
 
     def longest(self, n_items: int) -> int:
         """Items that a test from a bank of `n_items` has at most."""

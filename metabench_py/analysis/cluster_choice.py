@@ -99,7 +99,7 @@ class ClusterOptions:
         if max(tried) > size:
             raise InputError(
                 f"{data.benchmark}: {max(tried)} clusters for {size} of {n} items; a cluster gives "
-                "one item or more.",
+                "one item or more, so take fewer clusters or more items.",
                 benchmark=data.benchmark,
             )
         return tuple(sorted(set(tried)))
@@ -241,7 +241,7 @@ class _Work:
         if len(self.candidates) < self.size:
             raise InputError(
                 f"{data.benchmark}: {len(self.candidates)} items vary among the LLMs that choose, "
-                f"but {self.size} are to be chosen.",
+                f"but {self.size} are to be chosen; take fewer.",
                 benchmark=data.benchmark,
             )
 

@@ -40,7 +40,7 @@ class Judged:
     ----------
     held_out
         Errors on the LLMs of other organisations, over all folds; of ``random``, the mean of the
-        draws' (then `spread` is the standard deviation of their RMSE).
+        draws' (then `spread` is the standard deviation of their RMSE, None of one draw).
     test
         On the test LLMs, by the choice on all training LLMs; None without.
     """
@@ -184,7 +184,7 @@ def judge_clusters(
                 "random",
                 _mean([one for one, _ in draws]),
                 _mean(tests) if tests else None,
-                float(np.std([one.rmse for one, _ in draws])),
+                float(np.std([one.rmse for one, _ in draws])) if len(draws) > 1 else None,
             ),
             Judged("information", *judged(("information", 0))),
             Judged("all", *judged(("all", 0))),

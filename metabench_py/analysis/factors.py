@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,6 +136,9 @@ def analyze_factors(
     chosen = choose_engine(engine)
     train = table.values[~table.test]
     fits = tuple(fit(train, k, rotation, chosen) for k in range(1, n_factors + 1))
+    if chosen == "native":
+        # psych warns by itself.
+        _warn_of_heywood(fits, table.variables)
     first = fits[0]
     centre, spread = train.mean(axis=0), train.std(axis=0, ddof=1)
     scores: Floats = ((table.values - centre) / spread) @ first.weights[:, 0]
@@ -232,6 +237,18 @@ def rank_correlation(x: Floats, y: Floats) -> float:
     if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")
     return float(np.corrcoef(a, b)[0, 1])
+
+
+def _warn_of_heywood(fits: Sequence[FactorFit], variables: Sequence[str]) -> None:
+    for one in fits:
+        at = int(np.argmin(one.uniquenesses))
+        if one.uniquenesses[at] <= 0.0:
+            warnings.warn(
+                f"{one.n_factors} factor{'s' * (one.n_factors > 1)}: {variables[at]!r} has a "
+                f"uniqueness of {one.uniquenesses[at]:.3f} (an ultra-Heywood case); read this "
+                "solution with care.",
+                stacklevel=3,
+            )
 
 
 def _check(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from metabench_py.calibration.folds import group_folds, organisation_numbers
 from metabench_py.calibration.inputs import RESPONSE_SUFFIXES
 from metabench_py.calibration.matrices import find_sources, load_source
-from metabench_py.calibration.scores import score_column
+from metabench_py.calibration.scores import refuse_leaderboard, score_column
 from metabench_py.calibration.split_folder import load_split
 from metabench_py.calibration.tables import read_table, text
 from metabench_py.errors import InputError
@@ -168,6 +168,13 @@ def _matrices(path: Path, only: Sequence[str]) -> dict[str, ResponseMatrix]:
 
 def _scores(path: Path, benchmarks: tuple[str, ...]) -> dict[str, dict[str, float]]:
     table = read_table(path, ("name", *benchmarks))
+    refuse_leaderboard(
+        path,
+        table.columns,
+        "Leave --scores out to take the share of right answers in the matrices, or choose "
+        "other benchmarks with --benchmark.",
+        benchmarks,
+    )
     names = [text(name) for name in table["name"]]
     if len(set(names)) < len(names):
         twice = next(name for i, name in enumerate(names) if name in names[:i])

@@ -58,6 +58,8 @@ class CrossValidationOptions:
     def __post_init__(self) -> None:
         if not self.methods:
             raise InputError("Give one score method or more.")
+        if self.seed < 0:
+            raise InputError(f"The seed is {self.seed}; give 0 or more.", option="seed")
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,7 +247,7 @@ def crossvalidate(
             for method, (at, held) in theta.items()
         },
         item_fit=item_fit,
-        warnings=(*few, *messages),
+        warnings=(*data.left_out(), *few, *messages),
     )
 
 

@@ -13,7 +13,7 @@ from metabench_py.calibration.crossvalidate import (
     CrossValidationOptions,
     crossvalidate_benchmarks,
 )
-from metabench_py.calibration.folder_tables import Columns, check_out, write_columns
+from metabench_py.calibration.folder_tables import SUMMARY, Columns, check_out, write_columns
 from metabench_py.calibration.stage_data import load_stage_data
 from metabench_py.storage import atomic_folder, write_json
 
@@ -52,7 +52,7 @@ def fit_folder(
         Draws figures into the folder.
     """
     options = options or CrossValidationOptions()
-    check_out(out, replace, "fit")
+    check_out(out, replace, "fit", data, (scores, split))
     table = load_stage_data(data, scores, split, only)
     number = 0
 
@@ -63,9 +63,9 @@ def fit_folder(
             progress(f"{benchmark}: {model}", number, 0)
 
     found = crossvalidate_benchmarks(table, options, executor=executor, progress=done)
-    with atomic_folder(Path(out), replace=replace, marks=("summary.json",)) as temporary:
+    with atomic_folder(Path(out), replace=replace, marks=(SUMMARY,)) as temporary:
         _write_tables(temporary, found)
-        write_json(temporary / "summary.json", summary(found, options))
+        write_json(temporary / SUMMARY, summary(found, options))
         if draw is not None:
             draw(temporary, found)
     return found
@@ -98,7 +98,13 @@ def summary(
         benchmark: {name: _smallest(table, name) for name in ("aic", "bic")}
         for benchmark, table in models.items()
     }
-    return {"schema": 1, "options": asdict(options), "best": best, "benchmarks": models}
+    return {
+        "schema": 1,
+        "stage": "fit",
+        "options": asdict(options),
+        "best": best,
+        "benchmarks": models,
+    }
 
 
 def _smallest(table: Mapping[str, Mapping[str, Any]], criterion: str) -> str:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from metabench_py.errors import InputError, StorageError
+from metabench_py.storage import check_writable
 
 _TEXT = frozenset(
     {"benchmark", "item", "item_type", "score_method", "method", "grid", "name", "set", "model"}
 )
 _WHOLE = frozenset({"order", "number", "passes", "n_items", "n_free", "iterations", "n_misfits"})
 _TRUTH = frozenset({"converged"})
+SUMMARY = "summary.json"
+# By what a summary is known that was written before it named its stage.
+_ONCE = {"fit": "best", "select": "n_items"}
 
 
 class Columns:
@@ -44,23 +51,54 @@ def write_columns(path: Path, columns: Columns) -> None:
     pq.write_table(pa.table(arrays), path)
 
 
-def check_out(out: Path, replace: bool, stage: str) -> None:
-    """Refuse a folder that is there, or that another program made, before any work is done.
+def check_out(
+    out: Path, replace: bool, stage: str, data: Path, others: Sequence[Path | None] = ()
+) -> None:
+    """Refuse a place that cannot be written, or where something would be lost, before any work.
+
+    Parameters
+    ----------
+    data, others
+        Folder of matrices and further files that are read; None: not given.
 
     Raises
     ------
     StorageError
-        It is there and may not be replaced.
+        A folder is there and may not be replaced, or nothing can be written there.
     InputError
-        It holds other things than a stage's result.
+        It holds what is read, or other things than a result of this stage.
     """
     out = Path(out)
-    if out.exists() and not replace:
+    check_writable(out)
+    if _holds(out, data):
+        raise InputError(
+            f"{out} holds the matrices themselves; write to another folder.", path=str(out)
+        )
+    for read in others:
+        if read is not None and _holds(out, read):
+            raise InputError(f"{out} holds {read}; write to another folder.", path=str(out))
+    if not out.exists():
+        return
+    if not replace:
         raise StorageError(
             f"{out} exists already; choose another folder or add --replace.", path=str(out)
         )
-    if out.exists() and not (out.is_dir() and (out / "summary.json").is_file()):
+    if not (out.is_dir() and (_made_by(stage, out) or not any(out.iterdir()))):
         raise InputError(
             f"{out} was not made by calibrate {stage}, so it is not replaced; choose another.",
             path=str(out),
         )
+
+
+def _holds(out: Path, path: Path) -> bool:
+    return out.resolve() in (Path(path).resolve(), *Path(path).resolve().parents)
+
+
+def _made_by(stage: str, folder: Path) -> bool:
+    try:
+        summary = orjson.loads((folder / SUMMARY).read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return False
+    if not isinstance(summary, dict):
+        return False
+    return bool(summary["stage"] == stage if "stage" in summary else _ONCE.get(stage) in summary)

@@ -19,7 +19,7 @@ from metabench_py.benchmarks import (
     ScoreMethod,
 )
 from metabench_py.calibration.scores import Scores, load_scores, scores_of_responses
-from metabench_py.calibration.split_folder import load_split
+from metabench_py.calibration.split_folder import check_split, load_split
 from metabench_py.calibration.tables import fail, item_id, read_table, text
 from metabench_py.errors import InputError, ResponseError
 from metabench_py.responses import MISSING, ResponseMatrix
@@ -104,7 +104,9 @@ def load_inputs(
         known = load_scores(scores, from_leaderboard=scores_from_leaderboard)
     whole = _matrices(responses, lists)
     if split is not None:
-        test = {name for name, held_out in load_split(split).items() if held_out}
+        parts = load_split(split)
+        check_split(split, parts, (matrix for _, matrix in whole.values()))
+        test = {name for name, held_out in parts.items() if held_out}
         whole = {b: (path, _without(matrix, test)) for b, (path, matrix) in whole.items()}
     matrices = {b: _chosen(*whole[b], lists[b]) for b in lists}
     if known is None:
@@ -164,11 +166,22 @@ def load_items(path: Path) -> dict[Benchmark, ItemList]:
     }
 
 
-def load_responses(
-    folder: Path, lists: Mapping[Benchmark, ItemList]
-) -> dict[Benchmark, ResponseMatrix]:
-    """Read one matrix a benchmark and take the chosen items."""
-    return {b: _chosen(path, m, lists[b]) for b, (path, m) in _matrices(folder, lists).items()}
+def load_matrix(path: Path) -> ResponseMatrix:
+    """Read a matrix; LLMs are named without spaces at the ends, as tables name them.
+
+    Raises
+    ------
+    ResponseError
+        The file is not a matrix, or a name occurs twice.
+    """
+    matrix = ResponseMatrix.load(path)
+    names = tuple(name.strip() for name in matrix.llms)
+    if names == matrix.llms:
+        return matrix
+    try:
+        return ResponseMatrix(names, matrix.items, matrix.values)
+    except ResponseError as error:
+        raise ResponseError(f"{path}: {error}", **{**error.facts, "path": str(path)}) from error
 
 
 def _matrices(
@@ -195,7 +208,7 @@ def _matrices(
                 f"{folder}: both {found[0].name} and {found[1].name}; keep one of them.",
                 path=str(folder),
             )
-    return {b: (paths[b][0], ResponseMatrix.load(paths[b][0])) for b in lists}
+    return {b: (paths[b][0], load_matrix(paths[b][0])) for b in lists}
 
 
 def _without(matrix: ResponseMatrix, test: set[str]) -> ResponseMatrix:

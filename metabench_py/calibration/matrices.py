@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from metabench_py.benchmarks import BENCHMARKS
-from metabench_py.calibration.inputs import RESPONSE_SUFFIXES
+from metabench_py.calibration.inputs import RESPONSE_SUFFIXES, load_matrix
 from metabench_py.calibration.ordering import Order, sorted_names
 from metabench_py.calibration.tables import fail, item_id, read_table, text
 from metabench_py.errors import InputError, ResponseError
@@ -17,6 +17,8 @@ from metabench_py.responses import ResponseMatrix
 
 # Benchmarks whose files may be one a subject: mmlu_anatomy.csv and so on.
 PARTED = ("mmlu",)
+# Benchmarks of their own that are called like a part of another.
+_NO_PARTS = frozenset({"mmlu_cf", "mmlu_plus", "mmlu_pro", "mmlu_prox", "mmlu_redux"})
 # Tables that the stages write beside the matrices.
 _OURS = frozenset({"items", "scores", "split", "subsample", "summary"})
 _PROMPT_ENDS = ("-prompts", "_prompts")
@@ -121,6 +123,8 @@ def _stem(path: Path) -> str | None:
 
 
 def _whole(name: str) -> str:
+    if name in _NO_PARTS:
+        return name
     return next((p for p in PARTED if name.startswith(f"{p}_")), name)
 
 
@@ -165,8 +169,8 @@ def load_source(source: Source, order: Order) -> ResponseMatrix:
         A file is not a matrix, or the parts have no LLM in common.
     """
     if len(source.parts) == 1 and not source.parts[0][0]:
-        return ResponseMatrix.load(source.parts[0][1])
-    matrices = [ResponseMatrix.load(path) for _, path in source.parts]
+        return load_matrix(source.parts[0][1])
+    matrices = [load_matrix(path) for _, path in source.parts]
     common = set(matrices[0].llms)
     for matrix, (_, path) in zip(matrices, source.parts, strict=True):
         if not common & set(matrix.llms):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -30,7 +29,7 @@ from metabench_py.calibration.provenance import provenance
 from metabench_py.calibration.second_stage import Learners, linear_predictors
 from metabench_py.calibration.stage_fitters import has_scikit_learn, require_fitters
 from metabench_py.calibration.stages import Basis, Folds, How, Stages, StageWork
-from metabench_py.calibration.work import WorkFolder
+from metabench_py.calibration.work import WorkFolder, work_folder
 from metabench_py.compute import LocalPool, Task, run_tasks
 from metabench_py.errors import InputError
 from metabench_py.gam.adaptive import LEAST_BASIS
@@ -38,7 +37,7 @@ from metabench_py.rbridge import has_package
 from metabench_py.stack.near_duplicates import join_labels, near_duplicates
 
 # mgcv's own for an adaptive spline.
-_USUAL_BASIS = 40
+_USUAL_BASIS: dict[StageFit, int] = {"gam": 40, "fast-gam": 30}
 POPULATION_LEVELS = np.linspace(0.0, 1.0, 201)
 # Names that this step is done, its running number, and how many there are.
 Progress = Callable[[str, int, int], None]
@@ -92,14 +91,32 @@ class CalibrationOptions:
             raise InputError(f"Order {self.order!r}: choose {', '.join(ITEM_ORDERS)}.")
 
     def stages(self, n_llms: int) -> tuple[StageFit, ...]:
-        """Second stages to make of so many LLMs; looks on disk for R where they were left open."""
+        """Second stages to make of so many LLMs; looks on disk for R where they were left open.
+
+        Raises
+        ------
+        InputError
+            A GAM that was asked for has more coefficients than LLMs to learn from.
+        """
         if self.second_stage is not None:
+            for one in self.second_stage:
+                if one != "stack" and n_llms < (least := self._least_llms(one)):
+                    raise InputError(
+                        f"{n_llms} LLMs are too few for {one}, whose fits without a fold have more "
+                        f"coefficients; take {least} or more, a smaller basis size, or the stack "
+                        "alone.",
+                        n=n_llms,
+                    )
             return self.second_stage
-        # Ten terms: six abilities, two linear predictors, two sub-scores.
-        coefficients = 10 * ((self.basis_size or _USUAL_BASIS) - 1) + 1
-        enough = n_llms * (self.folds - 1) > coefficients * self.folds
+        enough = n_llms >= self._least_llms("gam")
         gam: tuple[StageFit, ...] = ("gam",) if enough and has_package("mgcv") else ()
         return ("stack", *gam) if has_scikit_learn() or not gam else gam
+
+    def _least_llms(self, fit: StageFit) -> int:
+        """Give the number of LLMs that a GAM needs, a fold being left out."""
+        # Ten terms: six abilities, two linear predictors, two sub-scores.
+        coefficients = 10 * ((self.basis_size or _USUAL_BASIS[fit]) - 1) + 1
+        return coefficients * self.folds // max(self.folds - 1, 1) + 1
 
 
 def check_stages(stages: tuple[str, ...] | None) -> None:
@@ -109,10 +126,8 @@ def check_stages(stages: tuple[str, ...] | None) -> None:
     unknown = [one for one in stages if one not in STAGE_FITS]
     names = ["stack" if one == "stack" else "gam" for one in stages]
     if unknown or not stages:
-        raise InputError(
-            f"Second stage {unknown[0] if unknown else ''!r}: choose {', '.join(STAGE_FITS)}.",
-            second_stage=list(stages),
-        )
+        what = f"Second stage {unknown[0]!r}" if unknown else "No second stage is named"
+        raise InputError(f"{what}: choose {', '.join(STAGE_FITS)}.", second_stage=list(stages))
     if len(set(names)) < len(names):
         raise InputError(
             f"Second stages {', '.join(stages)}: a bundle holds one stack, and one of gam and "
@@ -165,10 +180,11 @@ def calibrate_bundle(
     executor
         Runs the fits; its machines must see `work`. None: `options.workers` processes here.
     work
-        Folder of finished results. None: ``.NAME.work`` beside `out`, removed at the end; after
-        an interruption the same call goes on where it stopped.
+        Folder of finished results. None: ``.NAME.bundle-work`` beside `out`, removed at the end;
+        after an interruption the same call goes on where it stopped.
     progress
-        Called after each step.
+        Called after each step with what was done, its number and how many there are; with 0 of 0
+        where something is told.
     """
     if options.workers < 1:
         raise InputError(f"{options.workers} workers cannot work; take 1 or more.", workers=0)
@@ -176,9 +192,17 @@ def calibrate_bundle(
     fits = options.stages(len(inputs.llms))
     require_fitters(fits)
     choose_engine(options.engine, options.mode)
+    n_given = len({name for matrix in inputs.responses.values() for name in matrix.llms})
+    if progress is not None and len(inputs.llms) < n_given:
+        progress(
+            f"second stages learn from {len(inputs.llms):,} of {n_given:,} LLMs: the others lack "
+            "an answer or one of the six scores",
+            0,
+            0,
+        )
     folds = make_folds(inputs, options.folds, options.seed)
-    folder = WorkFolder(work or out.parent / f".{out.name}.work")
     with contextlib.ExitStack() as opened:
+        folder = WorkFolder(opened.enter_context(work_folder("bundle", work, out)))
         steps = _Steps(
             executor or opened.enter_context(LocalPool(options.workers)), progress, total=6 + 1
         )
@@ -200,12 +224,9 @@ def calibrate_bundle(
             }
         learners, models = _basis(part, folds.grouped, folds.groups)
         made = stages.make(learners, models, steps.run, by_fold)
-
-    draft = _draft(part.inputs, models, folds, made, description, options, inputs)
-    write_bundle(draft, out, replace)
+        draft = _draft(part.inputs, models, folds, made, description, options, inputs)
+        write_bundle(draft, out, replace)
     steps.say(f"bundle {out}")
-    if work is None:
-        shutil.rmtree(folder.path, ignore_errors=True)
     return out
 
 

@@ -100,11 +100,17 @@ class Size:
             least = 0 if name == "subset" else 1
             if value < least:
                 raise InputError(f"{name} is {value}; give {least} or more.", name=name)
+        if self.subset > self.items:
+            raise InputError(
+                f"subset is {self.subset} of {self.items} items; give fewer, or 0 for no "
+                "subsampling.",
+                name="subset",
+            )
 
     @property
     def reduced(self) -> int:
         """Items that are left after subsampling."""
-        return min(self.subset, self.items) if self.subset else self.items
+        return self.subset or self.items
 
 
 @dataclass(frozen=True)
@@ -241,7 +247,7 @@ def _advice(made: Plan, here: int) -> str:
 
 
 def measure() -> UnitCosts:
-    """Measure the unit costs on one core of this machine, in about a minute; needs R with mgcv."""
+    """Measure the unit costs on one core of this machine, in about a minute; needs no R."""
     from metabench_py.calibration.preprocess import PreprocessOptions, preprocess
     from metabench_py.calibration.stage_data import BenchmarkData
     from metabench_py.calibration.subsample import subsample

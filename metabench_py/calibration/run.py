@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import Executor
@@ -21,6 +22,7 @@ from metabench_py.calibration.run_config import RunConfig
 from metabench_py.calibration.select_folder import select_folder
 from metabench_py.calibration.split_folder import split_folder
 from metabench_py.calibration.stage_cache import (
+    PUBLISHED,
     Done,
     Quiet,
     Room,
@@ -33,9 +35,15 @@ from metabench_py.calibration.stage_fitters import require_fitters
 from metabench_py.calibration.subsample import SubsampleOptions
 from metabench_py.calibration.subsample_folder import subsample_folder
 from metabench_py.errors import InputError, StorageError
-from metabench_py.storage import atomic_folder, check_replaceable, sha256, write_json
+from metabench_py.stack.fit_data import LEAST_LLMS
+from metabench_py.storage import (
+    atomic_folder,
+    check_replaceable,
+    remove_unfinished,
+    sha256,
+    write_json,
+)
 
-_PUBLISHED = "published.json"
 _REMEMBERED = 20
 # One of these lies in whatever the last stage makes.
 _RESULTS = ("manifest.json", "summary.json")
@@ -130,6 +138,8 @@ def run(
 def _stages(runner: StageRunner, config: RunConfig, makes_bundle: bool) -> Path:
     cleaned = runner.run(_preprocess(config))
     parted = runner.run(_split(config, cleaned))
+    if makes_bundle:
+        _check_llms(config, parted)
     matrices = cleaned
     if config.subsample is not None:
         matrices = runner.run(_subsample(config.subsample, cleaned, parted))
@@ -170,6 +180,22 @@ def _split(config: RunConfig, cleaned: Path) -> Stage:
     return Stage("split", inputs, asdict(config.split), (f"{_HERE}.split_folder",), function)
 
 
+def _check_llms(config: RunConfig, parted: Path) -> None:
+    """Refuse what the bundle would refuse after hours; missing answers may leave it fewer LLMs."""
+    options = config.bundle
+    known = json.loads((parted / "split.json").read_text(encoding="utf-8"))
+    n = known["llms_common"] - known["test"]
+    # A fit leaves out one fold.
+    learners = n * (options.folds - 1) // options.folds
+    if "stack" in options.stages(n) and learners < LEAST_LLMS:
+        raise InputError(
+            f"{config.path}: {n} LLMs with all scores are left for training, {learners} without "
+            f"one of the {options.folds} folds; the stack needs {LEAST_LLMS}, so give more LLMs.",
+            path=str(config.path),
+            n=n,
+        )
+
+
 def _subsample(options: SubsampleOptions, cleaned: Path, parted: Path) -> Stage:
     scores, split = cleaned / "scores.parquet", parted / "split.parquet"
 
@@ -205,7 +231,7 @@ def _fit(options: CrossValidationOptions, matrices: Path, cleaned: Path, parted:
 
 def _select(config: RunConfig, matrices: Path, cleaned: Path, parted: Path) -> Stage:
     scores, split = cleaned / "scores.parquet", parted / "split.parquet"
-    exclude = [_resolved(source, config.path.parent) for source in config.general.exclude]
+    exclude = config.excluded
 
     def function(room: Room) -> None:
         room.out.rmdir()
@@ -226,11 +252,6 @@ def _select(config: RunConfig, matrices: Path, cleaned: Path, parted: Path) -> S
     inputs |= {f"exclude {i}": Path(s) for i, s in enumerate(exclude) if Path(s).exists()}
     settings = {**asdict(config.select), "exclude": [*config.general.exclude]}
     return Stage("select", inputs, settings, (f"{_HERE}.select_folder",), function)
-
-
-def _resolved(source: str, folder: Path) -> str:
-    path = (folder / Path(source).expanduser()).resolve()
-    return str(path) if path.exists() else source
 
 
 def _bundle(config: RunConfig, matrices: Path, cleaned: Path, parted: Path, chosen: Path) -> Stage:
@@ -289,10 +310,9 @@ def _publish(last: Path, config: RunConfig) -> None:
     # First, so that what a kill leaves there is known as ours.
     files = {p: digest for p, digest in _hashes(source).items() if p != "stage.json"}
     made = [files, *(old for old in _made_before(config) if old != files)]
-    write_json(config.work / _PUBLISHED, {"out": str(config.out), "made": made[:_REMEMBERED]})
-    for left in config.out.parent.glob(f".{config.out.name}.{'?' * 8}*"):
-        if left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
+    write_json(config.work / PUBLISHED, {"out": str(config.out), "made": made[:_REMEMBERED]})
+    if config.out.parent.is_dir():
+        remove_unfinished(config.out.parent, re.escape(config.out.name))
     if config.out.exists() and _hashes(config.out) == files:
         return
     with atomic_folder(config.out, replace=True, marks=_RESULTS) as folder:
@@ -305,7 +325,7 @@ def _publish(last: Path, config: RunConfig) -> None:
 def _made_before(config: RunConfig) -> list[dict[str, str]]:
     """Hashes of the files of each result that this work folder's runs put at ``config.out``."""
     try:
-        known = json.loads((config.work / _PUBLISHED).read_text(encoding="utf-8"))
+        known = json.loads((config.work / PUBLISHED).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []
     return known["made"] if known["out"] == str(config.out) else []

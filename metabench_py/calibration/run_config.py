@@ -96,6 +96,15 @@ class RunConfig:
         """Summary page."""
         return self.general.page or self.out.with_name(f"{self.out.name}.html")
 
+    @property
+    def excluded(self) -> tuple[str, ...]:
+        """`exclude` with paths relative to the file; the names of bundles stay names."""
+        paths = [
+            (source, (self.path.parent / Path(source).expanduser()).resolve())
+            for source in self.general.exclude
+        ]
+        return tuple(str(path) if path.exists() else source for source, path in paths)
+
     def settings(self) -> dict[str, Any]:
         """Give all that the result depends on, as JSON values: it goes into the bundle."""
         stages = {name: getattr(self, name) for name in _STAGES}
@@ -192,15 +201,28 @@ def load_config(path: Path) -> RunConfig:
 
 def template(responses: str, out: str) -> str:
     """Write a file with every setting of every stage at its default, to be changed."""
+    place = Path(out)
+    work, page = place.with_name(f".{place.name}.work"), place.with_name(f"{place.name}.html")
     lines = [
         "# A run of `metabench-py calibrate run --config FILE`. Paths are relative to this file.",
         f'responses = "{responses}"',
         f'out = "{out}"',
+        "# Folder of the items' prompts, which show duplicates; else that of the responses.",
+        "# prompts = left out",
+        "# Take these benchmarks only; else all that are there.",
+        "# benchmarks = []",
+        "# Bundles or item lists whose items are not to be chosen.",
+        "# exclude = []",
+        "# Folder of finished stages, and the summary page.",
+        f'# work = "{work}"',
+        f'# page = "{page}"',
         "# What the bundle says about itself.",
         'name = "my-benchmark"',
         'version_label = "1"',
         'licence = ""',
         'source = ""',
+        "# Text to put into the bundle as LICENSE.md.",
+        "# licence_file = left out",
         "",
     ]
     for name, kind, without in (

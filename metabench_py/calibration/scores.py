@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,12 @@ _SHARE_LIMIT = 1.0
 GRAND_TOLERANCE = 0.01
 # Columns by which a leaderboard's table is known.
 _LEADERBOARD = frozenset({"link", "complete", "avg"})
+# Whose scores in it are others.
+_OTHER_IN_LEADERBOARD = frozenset({"mmlu", "truthfulqa"})
+_CALIBRATION_CURE = (
+    "Leave --scores out to take the scores from whole response matrices, or insist with "
+    "--scores-from-leaderboard."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +55,9 @@ class Scores:
         return {target: column[at] for target, column in self.values.items()}
 
 
-def load_scores(path: Path, *, from_leaderboard: bool = False) -> Scores:
+def load_scores(
+    path: Path, *, from_leaderboard: bool = False, cure: str = _CALIBRATION_CURE
+) -> Scores:
     """Read the full scores; LLMs of the test split or without a score are counted, not used.
 
     Parameters
@@ -57,16 +65,13 @@ def load_scores(path: Path, *, from_leaderboard: bool = False) -> Scores:
     from_leaderboard
         Take a leaderboard's table although its scores are others: TruthfulQA is its mc2 (the
         responses are of mc1), MMLU the mean over subjects (not over items).
+    cure
+        See `refuse_leaderboard`.
     """
     path = Path(path)
     table = read_table(path, ("name", *BENCHMARKS))
-    if not from_leaderboard and set(table.columns) >= _LEADERBOARD:
-        raise InputError(
-            f"{path} is a leaderboard's table; its TruthfulQA (mc2) and MMLU (mean over subjects) "
-            "are not the share of right answers that items predict. Leave --scores out to take the "
-            "scores from whole response matrices, or insist with --scores-from-leaderboard.",
-            path=str(path),
-        )
+    if not from_leaderboard:
+        refuse_leaderboard(path, table.columns, cure)
     names = [text(name) for name in table["name"]]
     seen: dict[str, int] = {}
     for number, name in enumerate(names, start=1):
@@ -105,6 +110,28 @@ def load_scores(path: Path, *, from_leaderboard: bool = False) -> Scores:
         n_test=int(test.sum()),
         n_incomplete=int((~complete & ~test).sum()),
     )
+
+
+def refuse_leaderboard(
+    path: Path, columns: Collection[str], cure: str, benchmarks: Collection[str] = BENCHMARKS
+) -> None:
+    """Refuse a leaderboard's table, whose TruthfulQA and MMLU are not what responses measure.
+
+    Parameters
+    ----------
+    columns
+        Of the table.
+    cure
+        What to do instead, where the caller is: a sentence.
+    benchmarks
+        Those that are read.
+    """
+    if set(columns) >= _LEADERBOARD and not _OTHER_IN_LEADERBOARD.isdisjoint(benchmarks):
+        raise InputError(
+            f"{path} is a leaderboard's table; its TruthfulQA (mc2) and MMLU (mean over subjects) "
+            f"are not the share of right answers that items predict. {cure}",
+            path=str(path),
+        )
 
 
 def scores_of_responses(

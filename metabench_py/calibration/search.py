@@ -173,7 +173,7 @@ class OptunaOptimiser:
         space = self.space
         # A sampler of its own each time, or a resumed search would draw from the start again.
         self._study.sampler = optuna.samplers.TPESampler(
-            n_startup_trials=self.n_initial, seed=self.seed * 100_003 + done
+            n_startup_trials=self.n_initial, seed=(self.seed * 100_003 + done) % 2**32
         )
         if done == 0:
             first = space.first()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from metabench_py.benchmarks import EngineName, FitMode, ItemType, ScoreMethod
 from metabench_py.calibration.budget import LEAST, ErrorCurve, error_curve, share_out, trial_sizes
@@ -32,8 +33,9 @@ from metabench_py.calibration.search_setup import (
     study_name,
 )
 from metabench_py.calibration.selector import Choice, Evaluation, SelectionRule, Selector
+from metabench_py.calibration.split import SplitOptions, split
 from metabench_py.calibration.stage_data import BenchmarkData
-from metabench_py.errors import ConvergenceError, InputError
+from metabench_py.errors import ConvergenceError, InputError, RUnavailableError
 from metabench_py.irt.model import Floats, ItemParameters, information
 from metabench_py.rbridge import sampling
 
@@ -92,6 +94,8 @@ class SelectOptions:
             raise InputError(
                 f"A validation share of {self.validation_share} is not between 0 and 1."
             )
+        if self.seed < 0:
+            raise InputError(f"The seed is {self.seed}; give 0 or more.", option="seed")
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,25 +240,35 @@ def measure_curve(data: BenchmarkData, options: SelectOptions) -> ErrorCurve:
     return error_curve(sizes, rmse, selector.data.train.n_items)
 
 
+def _draw(data: BenchmarkData, options: SelectOptions) -> NDArray[np.int64]:
+    """Draw the validation LLMs, rows of the training LLMs: as caret does, or by NumPy without R."""
+    share, seed = options.validation_share, options.seed
+    try:
+        # By R alone: the draw is caret's, which takes a second to load.
+        return sampling.partition(data.train_score, share, seed, by="base")
+    except RUnavailableError:
+        found = split(
+            data.train.llms, {data.benchmark: data.train_score}, SplitOptions(share, seed)
+        )
+        return np.flatnonzero(found.test)
+
+
 def prepare_selector(
     data: BenchmarkData, options: SelectOptions
 ) -> tuple[Selector, tuple[str, ...]]:
     """Draw the validation LLMs and leave out items that do not vary: the selector, and these."""
-    # By R alone: the draw is caret's, which takes a second to load.
-    validation = sampling.partition(
-        data.train_score, options.validation_share, options.seed, by="base"
-    )
+    validation = _draw(data, options)
     learning = np.delete(data.train.values, validation, axis=0)
     varied = (learning == 1).any(axis=0) & (learning == 0).any(axis=0)
+    if varied.sum() < 2:
+        raise InputError(
+            f"{data.benchmark}: {varied.sum()} items vary among the {len(learning)} LLMs that are "
+            "learned from; a fit needs 2 or more.",
+            benchmark=data.benchmark,
+        )
     dropped = tuple(data.train.items[i] for i in np.flatnonzero(~varied))
     if dropped:
         data = data.without(frozenset(dropped))
-    if data.train.n_items < 2:
-        raise InputError(
-            f"{data.benchmark}: {data.train.n_items} items vary among the training LLMs; a fit "
-            "needs 2 or more.",
-            benchmark=data.benchmark,
-        )
     engine, _ = choose_engine(options.engine, options.mode)
     budget = options.budget
     rule = SelectionRule(
@@ -336,7 +350,7 @@ def _selection(
         },
         n_available=data.train.n_items,
         dropped=dropped,
-        warnings=(*few, *messages),
+        warnings=(*data.left_out(), *few, *messages),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict
@@ -10,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from metabench_py.calibration.exclusion import excluded_items
-from metabench_py.calibration.folder_tables import Columns, check_out, write_columns
+from metabench_py.calibration.folder_tables import SUMMARY, Columns, check_out, write_columns
 from metabench_py.calibration.select import Selection, SelectOptions, select_benchmarks
 from metabench_py.calibration.stage_data import load_stage_data
+from metabench_py.calibration.work import work_folder
 from metabench_py.errors import InputError
 from metabench_py.storage import atomic_folder, write_json
 
@@ -51,14 +51,14 @@ def select_folder(
     executor
         Runs the benchmarks; None: here, one after the other.
     work
-        Folder of the searches' storages. None: ``.NAME.work`` beside `out`, removed at the end;
-        after an interruption the same call goes on where it stopped.
+        Folder of the searches' storages. None: ``.NAME.select-work`` beside `out`, removed at the
+        end; after an interruption the same call goes on where it stopped.
     replace
         Take the place of a folder that is there.
     """
     options = options or SelectOptions()
     out = Path(out)
-    check_out(out, replace, "select")
+    check_out(out, replace, "select", data, (scores, split))
     table = load_stage_data(data, scores, split, only)
     without = excluded_items(exclude)
     left_out = {
@@ -72,10 +72,6 @@ def select_folder(
             path=str(data),
         )
     table = {name: one.without(without.get(name, frozenset())) for name, one in table.items()}
-    folder = Path(work) if work is not None else out.parent / f".{out.name}.work"
-    folder.mkdir(parents=True, exist_ok=True)
-    # Workers may run elsewhere.
-    folder = folder.resolve()
     number = 0
 
     def done(name: str, selection: Selection) -> None:
@@ -84,12 +80,13 @@ def select_folder(
         if progress is not None:
             progress(f"{name}: {len(selection.items)} items", number, len(table))
 
-    found = select_benchmarks(table, options, executor=executor, work=folder, progress=done)
-    with atomic_folder(out, replace=replace, marks=("summary.json",)) as temporary:
-        _write_tables(temporary, found)
-        write_json(temporary / "summary.json", summary(found, options, left_out))
-    if work is None:
-        shutil.rmtree(folder, ignore_errors=True)
+    with work_folder("select", None if work is None else Path(work), out) as made:
+        # Absolute, as workers may run elsewhere.
+        folder = made.resolve()
+        found = select_benchmarks(table, options, executor=executor, work=folder, progress=done)
+        with atomic_folder(out, replace=replace, marks=(SUMMARY,)) as temporary:
+            _write_tables(temporary, found)
+            write_json(temporary / SUMMARY, summary(found, options, left_out))
     return found
 
 
@@ -101,6 +98,7 @@ def summary(
     """Summarise as JSON values."""
     return {
         "schema": 1,
+        "stage": "select",
         "options": asdict(options),
         "n_items": sum(len(one.items) for one in found.values()),
         "benchmarks": {

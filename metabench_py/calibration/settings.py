@@ -75,7 +75,8 @@ def _typed(value: Any, hint: Any, name: str, path: Path) -> Any:
         return value
     if origin is tuple:
         if not isinstance(value, list):
-            _refuse(value, "a list", name, path)
+            example = f', such as ["{value}"]' if isinstance(value, str) else ""
+            _refuse(value, f"a list{example}", name, path)
         return tuple(_typed(item, inside[0], name, path) for item in value)
     if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
         if not isinstance(value, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from metabench_py.calibration.split import Split, SplitOptions, split
 from metabench_py.calibration.tables import fail, read_table, text
 from metabench_py.errors import InputError, StorageError
 from metabench_py.irt.model import Floats
+from metabench_py.responses import ResponseMatrix
 from metabench_py.storage import atomic_path, write_json
 
 # Columns of a table of scores that are no benchmark.
@@ -139,3 +141,19 @@ def load_split(path: Path) -> dict[str, bool]:
             fail(path, number, f"the split of {name!r} is {part!r}, neither 'train' nor 'test'")
         found[name] = where == "test"
     return found
+
+
+def check_split(path: Path, split: Collection[str], matrices: Iterable[ResponseMatrix]) -> None:
+    """Refuse a split of other LLMs: it would hold nobody out.
+
+    Raises
+    ------
+    InputError
+        None of its LLMs is in a matrix.
+    """
+    if split and not any(name in split for matrix in matrices for name in matrix.llms):
+        raise InputError(
+            f"{path}: none of its {len(split)} LLMs is in the matrices; names must be spelt alike "
+            "in all files.",
+            path=str(path),
+        )

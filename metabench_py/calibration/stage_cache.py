@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -24,9 +25,13 @@ from metabench_py.calibration.code_version import code_version
 from metabench_py.calibration.work import digest
 from metabench_py.compute import Journal
 from metabench_py.errors import InputError, StorageError
-from metabench_py.storage import atomic_folder, sha256, write_json
+from metabench_py.storage import atomic_folder, remove_unfinished, sha256, write_json
 
+# What a run put at its place; lies beside the stages.
+PUBLISHED = "published.json"
 _RECORD = "stage.json"
+# Of a stage's key, in its folder's name.
+_KEY_DIGITS = 20
 # What tells people how it went, and holds no results: seconds, counts.
 _NOT_RESULTS = frozenset({_RECORD, "summary.json"})
 
@@ -161,7 +166,7 @@ class StageRunner:
         """
         self.progress.begin(stage.name)
         key = stage.key()
-        folder = self.work / f"{stage.name}-{key[:20]}"
+        folder = self.work / f"{stage.name}-{key[:_KEY_DIGITS]}"
         record = _finished(folder, key)
         cached = record is not None
         if record is None:
@@ -179,7 +184,8 @@ class StageRunner:
             kept.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(
-                f"Cannot write {kept}: {error.strerror}; choose another --work folder.",
+                f"Cannot write {kept}: {error.strerror}; set another 'work' folder in the "
+                "run's file.",
                 path=str(kept),
             ) from error
         with (
@@ -216,7 +222,8 @@ def locked(work: Path) -> Iterator[None]:
         stream = (work / ".lock").open("a")
     except OSError as error:
         raise StorageError(
-            f"Cannot write into {work}: {error.strerror}; choose another --work folder.",
+            f"Cannot write into {work}: {error.strerror}; set another 'work' folder in the "
+            "run's file.",
             path=str(work),
         ) from error
     with stream:
@@ -224,15 +231,12 @@ def locked(work: Path) -> Iterator[None]:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(
-                f"Another run uses {work}; wait for its end, or give this one its own --work.",
+                f"Another run uses {work}; wait for its end, or set another 'work' folder in "
+                "this one's file.",
                 path=str(work),
             ) from error
-        # `storage` calls files and folders that it has not finished `.NAME.xxxxxxxx`.
-        for left in work.glob(".*.*"):
-            if left.is_dir():
-                shutil.rmtree(left, ignore_errors=True)
-            else:
-                left.unlink(missing_ok=True)
+        # Of stages and of a run's own files alone: the user may have named a folder of theirs.
+        remove_unfinished(work, rf"[\w-]+-[0-9a-f]{{{_KEY_DIGITS}}}|{re.escape(PUBLISHED)}")
         yield
 
 

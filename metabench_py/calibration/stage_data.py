@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench_py.calibration.inputs import RESPONSE_SUFFIXES
-from metabench_py.calibration.scores import score_column
+from metabench_py.calibration.inputs import RESPONSE_SUFFIXES, load_matrix
+from metabench_py.calibration.scores import refuse_leaderboard, score_column
+from metabench_py.calibration.split_folder import check_split, load_split
 from metabench_py.calibration.tables import fail, read_table, text
 from metabench_py.errors import InputError
 from metabench_py.irt.model import Floats
@@ -32,8 +33,8 @@ class BenchmarkData:
         Responses; the test matrix may have no rows.
     train_score, test_score
         Full scores (0-100), shape (n_llms,).
-    n_unscored
-        LLMs that were left out because they have no full score.
+    n_left_out
+        LLMs of the matrix without a full score, or without an answer.
     """
 
     benchmark: str
@@ -41,7 +42,17 @@ class BenchmarkData:
     test: ResponseMatrix
     train_score: Floats
     test_score: Floats
-    n_unscored: int = 0
+    n_left_out: int = 0
+
+    def left_out(self) -> tuple[str, ...]:
+        """Say how many LLMs are left out; nothing where none is."""
+        if not self.n_left_out:
+            return ()
+        n = self.n_left_out + self.train.n_llms + self.test.n_llms
+        return (
+            f"{self.benchmark}: {self.n_left_out} of {n} LLMs have no full score, or no answers, "
+            "and are left out.",
+        )
 
     def without(self, items: frozenset[str]) -> BenchmarkData:
         """Leave these items out."""
@@ -83,9 +94,12 @@ def load_stage_data(
     paths = _matrix_paths(folder, only)
     table = _load_scores(_given_or_there(folder, scores, SCORES_FILE), tuple(paths))
     split_path = split or (folder / SPLIT_FILE)
-    test = _load_test(split_path) if split or split_path.is_file() else frozenset()
+    known = load_split(split_path) if split or split_path.is_file() else {}
+    matrices = {benchmark: load_matrix(path) for benchmark, path in paths.items()}
+    check_split(split_path, known, matrices.values())
+    test = frozenset(name for name, held_out in known.items() if held_out)
     return {
-        benchmark: _join(benchmark, path, table[benchmark], test)
+        benchmark: _join(benchmark, path, matrices[benchmark], table[benchmark], test)
         for benchmark, path in paths.items()
     }
 
@@ -126,6 +140,9 @@ def _matrix_paths(folder: Path, only: Sequence[str]) -> dict[str, Path]:
 
 def _load_scores(path: Path, benchmarks: tuple[str, ...]) -> dict[str, dict[str, float]]:
     table = read_table(path, ("name", *benchmarks))
+    refuse_leaderboard(
+        path, table.columns, "Leave --scores out to take those of calibrate preprocess.", benchmarks
+    )
     names = _names(path, [text(name) for name in table["name"]])
     result: dict[str, dict[str, float]] = {}
     for benchmark in benchmarks:
@@ -133,16 +150,6 @@ def _load_scores(path: Path, benchmarks: tuple[str, ...]) -> dict[str, dict[str,
         known = np.isfinite(numbers)
         result[benchmark] = {names[i]: float(numbers[i]) for i in np.flatnonzero(known)}
     return result
-
-
-def _load_test(path: Path) -> frozenset[str]:
-    table = read_table(path, ("name", "split"))
-    names = _names(path, [text(name) for name in table["name"]])
-    kinds = [text(kind).lower() for kind in table["split"]]
-    for number, kind in enumerate(kinds, start=1):
-        if kind not in ("train", "test"):
-            fail(path, number, f"split {kind!r} is neither train nor test")
-    return frozenset(name for name, kind in zip(names, kinds, strict=True) if kind == "test")
 
 
 def _names(path: Path, names: list[str]) -> list[str]:
@@ -157,9 +164,12 @@ def _names(path: Path, names: list[str]) -> list[str]:
 
 
 def _join(
-    benchmark: str, path: Path, score: Mapping[str, float], test: frozenset[str]
+    benchmark: str,
+    path: Path,
+    matrix: ResponseMatrix,
+    score: Mapping[str, float],
+    test: frozenset[str],
 ) -> BenchmarkData:
-    matrix = ResponseMatrix.load(path)
     answered = (matrix.values != MISSING).any(axis=1)
     scored: NDArray[np.bool_] = np.array([name in score for name in matrix.llms], dtype=bool)
     held: NDArray[np.bool_] = np.array([name in test for name in matrix.llms], dtype=bool)
@@ -176,4 +186,5 @@ def _join(
             path=str(path),
             benchmark=benchmark,
         )
-    return BenchmarkData(benchmark, train, test_rows, train_score, test_score, int((~scored).sum()))
+    n_left_out = matrix.n_llms - train.n_llms - test_rows.n_llms
+    return BenchmarkData(benchmark, train, test_rows, train_score, test_score, n_left_out)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from metabench_py.calibration.folder_tables import SUMMARY, check_out
 from metabench_py.calibration.matrices import find_sources, load_source
 from metabench_py.calibration.stage_data import SCORES_FILE, SPLIT_FILE, load_stage_data
 from metabench_py.calibration.subsample import (
@@ -121,8 +122,7 @@ def subsample_folder(
     """
     options = options or SubsampleOptions()
     data, out = Path(data), Path(out)
-    if out.resolve() in (data.resolve(), *data.resolve().parents):
-        raise InputError(f"{out} holds the matrices themselves; write to another folder.")
+    check_out(out, replace_out, "subsample", data, (scores, split))
     sources = find_sources(data, benchmarks).found
     inputs = load_stage_data(data, scores, split, [source.benchmark for source in sources])
     null = {
@@ -138,7 +138,7 @@ def subsample_folder(
                 "for fewer.",
                 benchmark=name,
             )
-    with atomic_folder(out, replace=replace_out, marks=("summary.json",)) as folder:
+    with atomic_folder(out, replace=replace_out, marks=(SUMMARY,)) as folder:
         chosen = {
             name: subsample(found, options, executor=executor, progress=progress)
             for name, found in inputs.items()
@@ -163,7 +163,7 @@ def subsample_folder(
         summary = report.to_dict()
         for name, result in chosen.items():
             summary["benchmarks"][name]["chosen_items"] = list(result.chosen_items)
-        write_json(folder / "summary.json", summary)
+        write_json(folder / SUMMARY, summary)
     return report
 
 
@@ -198,8 +198,8 @@ def finished_work(work: Path | None, out: Path) -> Iterator[Path]:
 
     Parameters
     ----------
-    work
-        Its folder; None: ``.NAME.work`` beside `out`, removed once the block succeeds.
+    work, out
+        See `work_folder`.
     """
     with finished_calls("subsample", ("metabench_py.calibration.subsample",), work, out) as path:
         yield path

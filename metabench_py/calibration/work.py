@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import shutil
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,13 @@ import numpy as np
 import orjson
 
 from metabench_py.calibration.code_version import code_version
-from metabench_py.errors import StorageError
+from metabench_py.errors import InputError, StorageError
 from metabench_py.storage import write_json
+
+# Lies in a work folder that was made beside a command's --out: only such a one is removed.
+_MARK = ".metabench-work"
+# What the commands keep: calls, searches (SQLite, with what it puts beside), fits.
+_KEPT = re.compile(r".+\.(journal|db(-journal|-shm|-wal)?|json|npz|rds|unfinished)")
 
 
 @dataclass(frozen=True)
@@ -63,13 +68,76 @@ def finished_calls(
     ----------
     modules
         Whose code, with all that they import, the results depend on.
-    work
-        Its folder; None: ``.NAME.work`` beside `out`, removed once the block succeeds.
+    work, out
+        See `work_folder`.
     """
-    folder = work or out.parent / f".{out.name}.work"
-    yield folder / f"{stage}-{code_version(modules)[:16]}.journal"
+    with work_folder(stage, work, out) as folder:
+        yield folder / f"{stage}-{code_version(modules)[:16]}.journal"
+
+
+@contextlib.contextmanager
+def work_folder(command: str, work: Path | None, out: Path) -> Iterator[Path]:
+    """Make the folder of a command's finished results, and give it.
+
+    A block that fails leaves what helps to go on; a folder that was made for it and has nothing
+    of that is removed.
+
+    Parameters
+    ----------
+    work
+        The folder. None: ``.NAME.COMMAND-work`` beside `out`; once the block succeeds, what we
+        made in it is removed.
+
+    Raises
+    ------
+    InputError
+        The folder beside `out` is not of our making.
+    StorageError
+        It cannot be made.
+    """
+    # Not `.NAME.work`, where `calibrate run` keeps its stages.
+    folder = work or out.parent / f".{out.name}.{command}-work"
+    try:
+        new = _make(folder, marked=work is None)
+    except OSError as error:
+        raise StorageError(
+            f"Cannot write {folder}: {error.strerror}; choose another --work folder.",
+            path=str(folder),
+        ) from error
+    try:
+        yield folder
+    except BaseException:
+        if new or work is None:
+            _clear(folder, empty_only=True)
+        raise
     if work is None:
-        shutil.rmtree(folder, ignore_errors=True)
+        _clear(folder)
+
+
+def _make(folder: Path, marked: bool) -> bool:
+    """Make a work folder; tell whether it was not there."""
+    new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    if marked and not any(folder.iterdir()):
+        (folder / _MARK).touch()
+    if marked and not (folder / _MARK).exists():
+        raise InputError(
+            f"{folder} is not of our making, so no results are kept there; rename it or give "
+            "--work another folder.",
+            path=str(folder),
+        )
+    return new
+
+
+def _clear(folder: Path, empty_only: bool = False) -> None:
+    """Remove what we made in it (`empty_only`: of that, what is empty), and it if that was all."""
+    with contextlib.suppress(OSError):
+        for path in [path for path in folder.iterdir() if _KEPT.fullmatch(path.name)]:
+            if path.is_file() and not (empty_only and path.stat().st_size):
+                path.unlink()
+        if all(path.name == _MARK for path in folder.iterdir()):
+            (folder / _MARK).unlink(missing_ok=True)
+            folder.rmdir()
 
 
 def digest(*parts: Any) -> str:

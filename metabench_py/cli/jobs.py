@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from metabench_py.benchmarks import BENCHMARKS
+from metabench_py.errors import InputError
 
 if TYPE_CHECKING:
     from metabench_py.calibration.run_config import RunConfig
@@ -57,10 +59,23 @@ def template_command(
     if out is None:
         for name, text in files.items():
             typer.echo(f"### {name}\n{text}")
-        return
-    for name, text in files.items():
-        write_text(out / name, text)
-    typer.echo(f"Wrote {len(files)} files; submit them by: sh {out / 'submit.sh'}", err=True)
+    else:
+        for name, text in files.items():
+            write_text(out / name, text)
+        typer.echo(
+            f"Wrote {len(files)} files; submit them by: sh {_q(out / 'submit.sh')}", err=True
+        )
+    typer.echo(
+        f"Results of single jobs go to {results_of(given)}, the last one's to {given.out}; remove "
+        "the former when you have the latter.",
+        err=True,
+    )
+
+
+def results_of(config: RunConfig) -> Path:
+    """Where single jobs put their results: no command takes it for its own and clears it."""
+    given = config.general.work
+    return config.out.parent / f".{config.out.name}.jobs" if given is None else given / "jobs"
 
 
 def job_files(config: RunConfig, head: list[str]) -> dict[str, str]:
@@ -73,41 +88,62 @@ def job_files(config: RunConfig, head: list[str]) -> dict[str, str]:
     """
     from metabench_py.calibration.matrices import find_sources
 
-    work = config.work / "jobs"
-    clean, chosen = work / "preprocessed", work / "selected"
+    top = config.general
+    found = find_sources(config.responses, top.benchmarks).found
+    makes_bundle = {source.benchmark for source in found} == set(BENCHMARKS)
+    work = results_of(config)
+    clean = work / "preprocessed"
+    # What no bundle follows is the result.
+    chosen = work / "selected" if makes_bundle else config.out
     program = f"{shlex.quote(sys.executable)} -m metabench_py calibrate"
     workers = "--workers $SLURM_CPUS_PER_TASK"
     scores = f"--scores {_q(clean / 'scores.parquet')}"
     split = f"--split {_q(clean / 'split.parquet')}"
-    top = config.general
-    only = " ".join(f"--benchmark {shlex.quote(name)}" for name in top.benchmarks)
+    only = _repeated("--benchmark", top.benchmarks)
     prompts = "" if top.prompts is None else f"--prompts {_q(top.prompts)}"
-    exclude = " ".join(f"--exclude {shlex.quote(name)}" for name in top.exclude)
+    exclude = _repeated("--exclude", config.excluded)
     steps = {
         "1-preprocess": [
-            f"{program} preprocess --responses {_q(config.responses)} --out {_q(clean)} "
-            f"--replace {only} {prompts} {_options(config, 'preprocess')}",
-            f"{program} split --data {_q(clean)} --replace {_options(config, 'split')}",
+            _joined(
+                f"{program} preprocess --responses {_q(config.responses)} --out {_q(clean)}",
+                "--replace",
+                only,
+                prompts,
+                _options(config, "preprocess"),
+            ),
+            _joined(f"{program} split --data {_q(clean)} --replace", _options(config, "split")),
         ]
     }
     matrices = clean
     if config.subsample is not None:
         matrices = work / "subsampled"
         steps["2-subsample"] = [
-            f"{program} subsample --data {_q(clean)} --out {_q(matrices)} {scores} {split} "
-            f"--replace {workers} {_options(config, 'subsample')}"
+            _joined(
+                f"{program} subsample --data {_q(clean)} --out {_q(matrices)} {scores} {split}",
+                "--replace",
+                workers,
+                _options(config, "subsample"),
+            )
         ]
     if config.fit is not None:
         steps["3-fit"] = [
-            f"{program} fit --data {_q(matrices)} --out {_q(work / 'fitted')} {scores} {split} "
-            f"--replace {workers} {_options(config, 'fit')}"
+            _joined(
+                f"{program} fit --data {_q(matrices)} --out {_q(work / 'fitted')} {scores} {split}",
+                "--replace",
+                workers,
+                _options(config, "fit"),
+            )
         ]
     steps["4-select"] = [
-        f"{program} select --data {_q(matrices)} --out {_q(chosen)} {scores} {split} "
-        f"--replace {workers} {exclude} {_options(config, 'select')}"
+        _joined(
+            f"{program} select --data {_q(matrices)} --out {_q(chosen)} {scores} {split}",
+            "--replace",
+            workers,
+            exclude,
+            _options(config, "select"),
+        )
     ]
-    found = find_sources(config.responses, top.benchmarks).found
-    if {source.benchmark for source in found} == set(BENCHMARKS):
+    if makes_bundle:
         steps["5-bundle"] = [_bundle(config, program, matrices, chosen, f"{scores} {split}")]
     return {
         **{f"{name}.sbatch": _file(name, lines, head) for name, lines in steps.items()},
@@ -122,15 +158,18 @@ def job_files(config: RunConfig, head: list[str]) -> dict[str, str]:
 def _bundle(config: RunConfig, program: str, matrices: Path, chosen: Path, tables: str) -> str:
     config.description()
     top = config.general
-    about = " ".join(
+    about = [
         f"--{name.replace('_', '-')} {shlex.quote(getattr(top, name))}"
         for name in ("name", "version_label", "licence", "source")
-    )
+    ]
     licence = "" if top.licence_file is None else f"--licence-file {_q(top.licence_file)}"
-    return (
-        f"{program} bundle --responses {_q(matrices)} {tables} "
-        f"--items {_q(chosen / 'items.parquet')} --out {_q(config.out)} --replace {about} "
-        f"{licence} --workers $SLURM_CPUS_PER_TASK {_options(config, 'bundle')}"
+    return _joined(
+        f"{program} bundle --responses {_q(matrices)} {tables}",
+        f"--items {_q(chosen / 'items.parquet')} --out {_q(config.out)} --replace",
+        *about,
+        licence,
+        "--workers $SLURM_CPUS_PER_TASK",
+        _options(config, "bundle"),
     )
 
 
@@ -142,7 +181,7 @@ def _file(name: str, lines: list[str], head: list[str]) -> str:
             *head,
             "set -eu",
             "export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1",
-            *(" ".join(line.split()) for line in lines),
+            *lines,
             "",
         ]
     )
@@ -158,6 +197,7 @@ def _submit(names: list[str]) -> str:
 
 # Names of options where the command's differ from the file's.
 _RENAMED = {
+    ("preprocess", "discriminations"): "least-discrimination-of",
     ("subsample", "n_items"): "items",
     ("fit", "item_types"): "item-type",
     ("fit", "max_cycles"): "cycles",
@@ -189,16 +229,34 @@ def _options(config: RunConfig, stage: str) -> str:
                 err=True,
             )
             continue
+        if one.name == "order" and stage == "bundle" and options.choose is None:
+            # Without a choice there is no order, and the command refuses one.
+            continue
         option = "--" + _RENAMED.get((stage, one.name), one.name.replace("_", "-"))
         if one.name == "discriminations":
-            words += [f"--least-discrimination-of {k}={v:g}" for k, v in value.items()]
-        elif value is True:
-            words.append(option)
-        elif isinstance(value, tuple):
-            words += [f"{option} {shlex.quote(str(item))}" for item in value]
-        else:
-            words.append(f"{option} {shlex.quote(str(value))}")
+            # The command cannot be told "none": the general limit says the same.
+            limits = value or dict.fromkeys(default.discriminations, options.least_discrimination)
+            value = tuple(f"{name}={limit}" for name, limit in limits.items())
+        elif one.name == "second_stage" and isinstance(value, tuple):
+            value = ",".join(value)
+        words.append(_option(option, value, f"{config.path}: {stage}.{one.name}"))
     return " ".join(words)
+
+
+def _option(option: str, value: Any, what: str) -> str:
+    if value is True:
+        return option
+    if value == ():
+        raise InputError(f"{what} is empty, which no command can be told; leave it out.")
+    return _repeated(option, value if isinstance(value, tuple) else (value,))
+
+
+def _repeated(option: str, values: Iterable[object]) -> str:
+    return " ".join(f"{option} {shlex.quote(str(value))}" for value in values)
+
+
+def _joined(*parts: str) -> str:
+    return " ".join(part for part in parts if part)
 
 
 def _q(path: Path) -> str:

@@ -41,7 +41,11 @@ def report_command(
     ] = Path("harness-results"),
     bundle: Annotated[
         list[str] | None,
-        typer.Option("--bundle", help="Folder or name; the installed one if left out. Repeatable."),
+        typer.Option(
+            "--bundle",
+            help="Folder or name; the installed one if left out. Repeatable for results of several "
+            "bundles; a MODEL is scored with the first of its version.",
+        ),
     ] = None,
     trust: Trust = False,
     version: Annotated[
@@ -96,12 +100,15 @@ class _Shelf:
         self._trust = trust
         self._named = [open_bundle(name, None, trust) for name in names]
         self._installed: dict[str, Bundle | None] = {}
+        # Hashes of the bundles that made results.
+        self._made: set[str] = set()
 
     def for_result(self, result: Reconstruction) -> Bundle | None:
         """Find the very bundle that made a result."""
         from metabench_py.bundle.read import find_installed
 
         wanted = result.bundle.get("sha256")
+        self._made.add(wanted or "")
         for one in (*self._named, self._of_version(result.version)):
             if one is not None and one.sha256 == wanted:
                 return one
@@ -109,13 +116,20 @@ class _Shelf:
         return None if path is None else self._open(path)
 
     def for_models(self, version: str | None) -> Bundle:
-        """Find the bundle that models are scored with."""
+        """Find the bundle that models are scored with; refuse named ones that are for nothing."""
         from metabench_py.reconstruction.api import open_bundle
 
+        fitting = [one for one in self._named if version is None or one.version == version]
+        chosen = fitting[0] if fitting else open_bundle(None, version, self._trust)
         for one in self._named:
-            if version is None or one.version == version:
-                return one
-        return open_bundle(None, version, self._trust)
+            if one.sha256 not in (chosen.sha256, *self._made):
+                raise InputError(
+                    f"--bundle {one.path}: models are scored with {chosen.name} alone, and no "
+                    "result here is of this bundle. Leave it out, or reconstruct with it first "
+                    "and report that result.",
+                    path=str(one.path),
+                )
+        return chosen
 
     def _open(self, path: Path) -> Bundle:
         from metabench_py.bundle import load_bundle

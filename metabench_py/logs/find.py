@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +56,7 @@ def find_model(model: str, results: Path) -> ModelLogs:
         A folder cannot be read.
     """
     folder = _folder(model, results)
-    found = list(_scan(folder))
+    found = _scan(folder)
     if not found:
         raise ModelNotFoundError(
             f"{folder} holds no metabench sample logs (samples_metabench_*.jsonl). Run lm-eval "
@@ -81,6 +80,9 @@ def find_model(model: str, results: Path) -> ModelLogs:
 def find_all(folder: Path) -> list[ModelLogs]:
     """Find the logs of every model under a folder, in the order of their names.
 
+    Links to folders are followed. A folder that is reached twice counts once, by its own name
+    where that is under `folder`.
+
     Raises
     ------
     ModelNotFoundError
@@ -92,7 +94,7 @@ def find_all(folder: Path) -> list[ModelLogs]:
         raise ModelNotFoundError(
             f"{folder} is not a folder.", model=None, results=str(folder), near=[]
         )
-    found = list(_scan(folder))
+    found = _scan(folder)
     if not found:
         raise ModelNotFoundError(
             f"No metabench sample logs (samples_metabench_*.jsonl) anywhere under {folder}.",
@@ -139,14 +141,28 @@ def _folder(model: str, results: Path) -> Path:
     raise ModelNotFoundError(text, model=model, results=str(results), near=near)
 
 
-def _scan(folder: Path) -> Iterator[ModelLogs]:
-    """Walk over the folders that hold metabench logs, each one model's."""
-    for parent, folders, files in os.walk(folder, onerror=_unreadable):
-        folders[:] = sorted(name for name in folders if name != WORK_FOLDER)
-        logs = [parse_log_name(Path(parent, name)) for name in sorted(files)]
-        known = tuple(log for log in logs if log is not None)
-        if known:
-            yield ModelLogs("", Path(parent), known)
+def _scan(folder: Path) -> list[ModelLogs]:
+    """Walk over the folders that hold metabench logs, each one model's, sorted by their paths."""
+    found: list[ModelLogs] = []
+    # A link upwards is a loop, which would lead out of the folder and back into it.
+    seen = set(folder.resolve().parents)
+    waiting = [folder]
+    # Links wait until all else was seen, so that what they lead to keeps its own name.
+    while waiting:
+        for parent, folders, files in os.walk(waiting.pop(0), onerror=_unreadable):
+            here = Path(parent)
+            real = here.resolve()
+            if real in seen:
+                folders.clear()
+                continue
+            seen.add(real)
+            folders[:] = sorted(name for name in folders if name != WORK_FOLDER)
+            waiting += [here / name for name in folders if (here / name).is_symlink()]
+            logs = [parse_log_name(here / name) for name in sorted(files)]
+            known = tuple(log for log in logs if log is not None)
+            if known:
+                found.append(ModelLogs("", here, known))
+    return sorted(found, key=lambda logs: logs.folder.parts)
 
 
 def _unreadable(error: OSError) -> None:

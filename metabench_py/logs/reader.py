@@ -173,8 +173,8 @@ def read_log(
         )
     if others and not known:
         item, first = next(iter(others.items()))
-        what = f"item {item!r} is not in the bundle, nor is any other item of the log; is it of"
-        _fail(path, first, f"{what} another version?", item=item)
+        what = f"item {item!r} is not in the bundle, nor is any other item of the log"
+        _fail(path, first, f"{what}; name the bundle whose items were run (--bundle)", item=item)
     used = _used_filter(path, filters) if two_rows else None
     if used == FIRST_ROW:
         _check_pairs(path, seen, items)

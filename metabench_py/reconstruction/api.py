@@ -46,18 +46,22 @@ def open_bundle(
     return loaded
 
 
-def metrics_of(bundle: Bundle, overrides: Iterable[str] = ()) -> dict[Benchmark, str]:
+def metrics_of(
+    bundle: Bundle, overrides: Iterable[str] = (), only: Benchmark | None = None
+) -> dict[Benchmark, str]:
     """Say which metric of the logs is read for each benchmark.
 
     Parameters
     ----------
     overrides
         ``acc`` (for all but GSM8K) or ``arc=acc`` (for one).
+    only
+        The one benchmark that is read; None: all six.
 
     Raises
     ------
     InputError
-        An override names no benchmark or no metric.
+        An override names no benchmark or no metric, or is for none that is read.
     """
     metrics = {b: bundle.benchmarks[b].metric for b in BENCHMARKS}
     for text in overrides:
@@ -67,9 +71,13 @@ def metrics_of(bundle: Bundle, overrides: Iterable[str] = ()) -> dict[Benchmark,
                 f"--metric {text}: give a metric (acc) or one for a benchmark (arc=acc); "
                 f"benchmarks are {', '.join(BENCHMARKS)}."
             )
-        for benchmark in BENCHMARKS:
-            if benchmark == name or (not equals and benchmark != "gsm8k"):
-                metrics[benchmark] = metric
+        meant = [b for b in BENCHMARKS if b == name or (not equals and b != "gsm8k")]
+        if only is not None and only not in meant:
+            raise InputError(
+                f"--metric {text} is not for {only}, the only benchmark read (--only); leave it "
+                f"out, or give {only}={metric}."
+            )
+        metrics |= dict.fromkeys(meant, metric)
     return metrics
 
 
@@ -106,7 +114,7 @@ class LogReader:
         self._time = time
         self._permuted = permuted
         self._allow_missing = allow_missing
-        chosen = metrics_of(bundle, metrics)
+        chosen = metrics_of(bundle, metrics, only)
         read: tuple[Benchmark, ...] = BENCHMARKS if only is None else (only,)
         self._wanted = {
             b: Wanted.of(b, bundle.benchmarks[b].parameters.items, chosen[b]) for b in read

@@ -49,7 +49,8 @@ class Reconstructor:
         the bundle's default (a GAM without R where the engine is native).
     interval
         ``conformal``; ``local-rmse``, the original's; ``theta``, the original's hidden option:
-        the scores with every theta moved by `se_factor` standard errors down and up.
+        the span of the score and those with every theta moved by `se_factor` standard errors
+        down and up.
     level
         Share of LLMs that a conformal interval is to hold, between 0 and 1.
     se_factor
@@ -122,7 +123,9 @@ class Reconstructor:
     ) -> dict[Target, list[Score]]:
         clipped = {t: np.clip(raw[t], 0.0, 100.0) for t in self.targets}
         bounds = (
-            self._moved(stage) if self.interval == "theta" else self._around(clipped, values, stage)
+            self._moved(raw, stage)
+            if self.interval == "theta"
+            else self._around(clipped, values, stage)
         )
         level = self.level if self.interval == "conformal" else None
         scores: dict[Target, list[Score]] = {}
@@ -146,11 +149,17 @@ class Reconstructor:
             return None
         return percentile(population, self.bundle.population_levels, score)
 
-    def _moved(self, stage: FirstStage) -> dict[Target, tuple[Floats, Floats]]:
-        """Scores with every theta moved down and up; the original's interval."""
+    def _moved(
+        self, raw: Mapping[Target, Floats], stage: FirstStage
+    ) -> dict[Target, tuple[Floats, Floats]]:
+        """Span of the score and those with every theta moved down and up.
+
+        The original gives the two moved scores alone. Where a curve falls they are turned around,
+        and where it bends both may lie on one side of the score.
+        """
         down, up = (self._second.predict(stage, s) for s in (-self.se_factor, self.se_factor))
-        # A falling curve turns the two around; the original leaves them so.
-        return {t: (np.minimum(down[t], up[t]), np.maximum(down[t], up[t])) for t in self.targets}
+        three = {t: (down[t], raw[t], up[t]) for t in self.targets}
+        return {t: (np.min(v, axis=0), np.max(v, axis=0)) for t, v in three.items()}
 
     def _around(
         self, scores: Mapping[Target, Floats], values: Responses, stage: FirstStage

@@ -37,7 +37,7 @@ def comparison_figure(
     Parameters
     ----------
     scores, half_widths
-        Points of 100, shape (n_runs,).
+        Points of 100, shape (n_runs,); what of an interval lies beyond 0 to 100 is not drawn.
     probabilities
         That the run of the row is better than that of the column, shape (n_runs, n_runs).
 
@@ -48,13 +48,13 @@ def comparison_figure(
     order = np.argsort(-scores, kind="stable")
     names = [f"{_short(runs[i])}  {place}" for place, i in enumerate(order, start=1)]
     n = len(names)
-    figure = new_figure(6.5 + 0.45 * n, 1.9 + 0.45 * n)
-    left, right = figure.subplots(1, 2, width_ratios=(4.0, max(2.0, 0.45 * n)))
+    # Two or three columns alone would be narrower than the title above them.
+    wide = 0.45 * max(n, 6)
+    figure = new_figure(6.5 + wide, 1.9 + 0.45 * n)
+    left, right = figure.subplots(1, 2, width_ratios=(4.0, wide))
     y = np.arange(n)
-    left.hlines(
-        y, scores[order] - half_widths[order], scores[order] + half_widths[order],
-        color=_DOT, linewidth=3, alpha=0.45,
-    )  # fmt: skip
+    lower, upper = (np.clip(scores + side * half_widths, 0.0, 100.0)[order] for side in (-1, 1))
+    left.hlines(y, lower, upper, color=_DOT, linewidth=3, alpha=0.45)
     left.plot(scores[order], y, "o", color=_DOT, markersize=6)
     left.set_yticks(y, names)
     left.set_ylim(n - 0.5, -0.5)

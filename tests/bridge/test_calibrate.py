@@ -196,17 +196,17 @@ def test_interrupted_calibration_goes_on(
     with pytest.raises(_StopError):
         calibrate_bundle(inputs, out, about, OPTIONS, progress=stop)
     assert not out.exists()
-    kept = {path.name for path in (tmp_path / ".bundle.work").iterdir()}
+    kept = {path.name for path in (tmp_path / ".bundle.bundle-work").iterdir()}
     assert {f"irt-{b}.json" for b in BENCHMARKS} <= kept
     # A GAM whose .rds was damaged meanwhile is fitted again.
     finished = next(path for path in sorted(kept) if path.endswith(".rds"))
-    (tmp_path / ".bundle.work" / finished).write_bytes(b"damaged")
+    (tmp_path / ".bundle.bundle-work" / finished).write_bytes(b"damaged")
     said: list[str] = []
     calibrate_bundle(
         inputs, out, about, OPTIONS, progress=lambda what, number, total: said.append(what)
     )
     assert said[0] == "6 finished results taken from the work folder"
-    assert not (tmp_path / ".bundle.work").exists()
+    assert not (tmp_path / ".bundle.bundle-work").exists()
     one, two = (json.loads((p / "manifest.json").read_text()) for p in (made, out))
     assert one["files"] == two["files"]
     assert sha256(made / "manifest.json") == sha256(out / "manifest.json")

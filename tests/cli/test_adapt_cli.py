@@ -139,14 +139,78 @@ def test_analyze(real: list[str], tmp_path: Path) -> None:
         (["simulate", "--generate", "10", "--out", "x.txt"], ".csv or .parquet"),
         (["simulate", "--generate", "10", "--criterion", "best"], "choose MFI"),
         (["simulate", "--generate", "1"], "take 2 or more"),
+        (["simulate", "--generate", "9", "--llms", "5"], "--llms takes some of real LLMs"),
+        (["simulate", "--generate", "9", "--folds", "5"], "drawn LLMs have none, so leave it out"),
+        (["simulate", "--responses", "x", "--folds", "5"], "give --scores too or leave it out"),
+        (["simulate", "--generate", "9", "--scores", "x"], "drawn ones have none"),
+        (
+            ["simulate", "--generate", "9", "--start-theta", "1", "--start-random", "2"],
+            "two beginnings",
+        ),
+        (
+            ["simulate", "--generate", "9", "--start-random", "10", "--max-items", "5"],
+            "no test is both",
+        ),
+        (["simulate", "--generate", "9", "--pool", "9"], "--pool is of --exposure randomesque"),
+        (
+            ["simulate", "--generate", "9", "--acceleration", "1", "--exposure", "randomesque"],
+            "--acceleration is of --exposure progressive",
+        ),
+        (["analyze", "--responses", "x", "--scores", "y", "--max-exposure", "0.5"],
+         "--max-exposure is of --exposure sympson-hetter"),
+        (["optimize", "--generate", "9", "--pool", "9", "--exposure", "progressive"],
+         "--pool is of --exposure randomesque"),
+        (["optimize", "--generate", "9", "--slack", "-1"], "--slack -1: take 0 or more"),
+        (["optimize", "--generate", "9", "--slack", "nan"], "--slack nan: take 0 or more"),
         (["analyze", "--responses", "nowhere"], "--responses and --scores"),
         (["analyze", "--plot", "x.gif"], "end its name in"),
     ],
-)
+)  # fmt: skip
 def test_refusals(place: Path, arguments: list[str], message: str) -> None:
     result = run(*arguments, "--bundle", place / "bundle")
     assert isinstance(result.exception, InputError)
     assert message in str(result.exception)
+
+
+@pytest.mark.parametrize("command", ["simulate", "analyze", "optimize"])
+def test_how_many_llms(command: str, real: list[str]) -> None:
+    for n in (-5, 0, 1):
+        result = run(command, *real, "--llms", n)
+        assert isinstance(result.exception, InputError)
+        assert f"--llms {n}: take 2 or more" in str(result.exception)
+
+
+def test_a_grid_uses_what_one_of_its_kinds_uses(place: Path) -> None:
+    result = run(
+        "optimize", "--generate", 20, "--bundle", place / "bundle", "--benchmark", "arc",
+        "--exposure", "none", "--exposure", "randomesque", "--pool", 3, "--max-items", 4,
+        "--workers", 1, "--json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert {row["settings"]["pool"] for row in json.loads(result.stdout)["rows"]} == {3}
+
+
+def test_a_leaderboard_is_refused_with_what_to_do_here(
+    place: Path, real: list[str], tmp_path: Path
+) -> None:
+    table = pd.read_parquet(place / "scores.parquet").assign(link="x", complete=True, avg=50.0)
+    table.to_parquet(tmp_path / "leaderboard.parquet")
+    result = run("simulate", *real, "--scores", tmp_path / "leaderboard.parquet")
+    assert isinstance(result.exception, InputError)
+    told = str(result.exception)
+    assert "is a leaderboard's table" in told
+    assert "`calibrate preprocess` writes" in told
+    assert "--scores-from-leaderboard" not in told
+
+
+def test_responses_are_a_folder(place: Path, tmp_path: Path) -> None:
+    for path, what in (
+        (place / "responses" / "arc.parquet", "a file; give the folder that holds arc.parquet"),
+        (tmp_path / "gone", "no such folder; give the folder that holds arc.parquet"),
+    ):
+        result = run("simulate", "--responses", path, "--bundle", place / "bundle")
+        assert isinstance(result.exception, InputError)
+        assert f"--responses {path}: {what}" in str(result.exception)
 
 
 def test_absent_matrix(place: Path, tmp_path: Path) -> None:

@@ -70,6 +70,29 @@ def test_json_names_all_that_are_not_matched(tables: tuple[Path, Path]) -> None:
     assert apart == pytest.approx(2, abs=0.5)
 
 
+def test_what_reconstruct_wrote_needs_a_table_of_scores(
+    tables: tuple[Path, Path], tmp_path: Path
+) -> None:
+    frame = pd.read_parquet(tables[0])
+    path = tmp_path / "r.jsonl"
+    path.write_text(
+        "".join(
+            json.dumps({"model": name.replace("/", "__"), "scores": {"grand": {"score": value}}})
+            + "\n"
+            for name, value in zip(frame["name"], frame["predicted"], strict=True)
+        )
+    )
+    options = ("--models", tables[1], "--llms", "all")
+    assert "--scores" in str(run(path, *options).exception)
+    scores = tmp_path / "scores.csv"
+    frame[["name", "score"]].rename(columns={"score": "grand"}).to_csv(scores, index=False)
+    done = run(path, "--scores", scores, *options)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.startswith("Grand score: 120 LLMs (all)")
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert "analyze architectures RESULTS --scores FILE --models" in readme
+
+
 def test_other_columns(tables: tuple[Path, Path], tmp_path: Path) -> None:
     models = tmp_path / "other.csv"
     pd.read_csv(tables[1]).set_axis(["llm", "kind", "billions"], axis=1).to_csv(models, index=False)

@@ -87,6 +87,7 @@ def test_bad_arguments(options: list[str], results: Path, tmp_path: Path) -> Non
         (("org__m0", "org__m1", "--level", 95), InputError),
         (("org__m0", "org__m1", "--plot", tmp_path / "c.docx"), InputError),
         (("org__m0", "org__m1", "--permuted"), LogError),
+        (("org__m0", "org__m1", "--seed", -1), InputError),
     ):
         result = run(*arguments, *options)
         assert isinstance(result.exception, kind), arguments

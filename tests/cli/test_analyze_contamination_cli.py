@@ -97,6 +97,7 @@ def test_bad_arguments(options: list[str], bundles: dict[str, Bundle], tmp_path:
         (("org__m", "--bundle", bundles["B"].path), InputError),
         (("org__m", "--plot", tmp_path / "k.docx"), InputError),
         (("org__m", "--alarm-rate", "0.001"), InputError),
+        (("org__m", "--seed", -1), InputError),
     ):
         result = run(arguments[0], *options, *arguments[1:])
         assert isinstance(result.exception, kind), arguments

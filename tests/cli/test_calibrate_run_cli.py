@@ -263,6 +263,13 @@ def test_a_plan_says_what_it_takes() -> None:
     assert "no option" in known["executor"] or "cluster" in known["executor"]
     without = json.loads(cli("plan", "--llms", 300, "--items", 40, "--subset", 0, "--json").stdout)
     assert "subsample" not in [stage["stage"] for stage in without["stages"]]
+    # Left out, the usual 350 items are not asked of fewer.
+    few = json.loads(cli("plan", "--llms", 300, "--items", 350, "--json").stdout)
+    assert "subsample" not in [stage["stage"] for stage in few["stages"]]
+    more = json.loads(cli("plan", "--llms", 300, "--items", 351, "--json").stdout)
+    assert "subsample" in [stage["stage"] for stage in more["stages"]]
+    said = cli("plan", "--llms", 300, "--items", 50, "--subset", 60, code=2).stderr
+    assert "subset is 60 of 50 items; give fewer" in said
     assert "llms is 0" in cli("plan", "--llms", 0, "--items", 5, code=2).stderr
 
 

@@ -105,6 +105,7 @@ def test_few_llms_of_any_benchmark_with_missing_answers(tmp_path: Path) -> None:
     assert "LLMs are few for a 2PL" in result.stderr
     assert "validation LLMs tell an RMSE only to" in result.stderr
     assert "1 items left out" in result.stderr
+    assert "have no full score" not in result.stderr
     table = pd.read_parquet(out / "items.parquet")
     assert len(table) == 12
     assert set(table["benchmark"]) == {"my-own.bench"}
@@ -114,6 +115,43 @@ def test_few_llms_of_any_benchmark_with_missing_answers(tmp_path: Path) -> None:
     found = json.loads(result.stdout)["benchmarks"]["my-own.bench"]
     assert list(found) == ["2PL"]
     assert found["2PL"]["recovery"]["MAP"]["test"] is None
+    assert "seed is -1" in str(fails("fit", *words, "--out", tmp_path / "no", "--seed", -1))
+
+
+def test_llms_without_a_score_are_told(tmp_path: Path) -> None:
+    small_world(tmp_path / "data", 40)
+    scores = pd.read_csv(tmp_path / "scores.csv")
+    scores.iloc[4:].to_csv(tmp_path / "scores.csv", index=False)
+    (path,) = (tmp_path / "data").glob("*.parquet")
+    # Spaces around a name are no part of it.
+    whole = ResponseMatrix.load(path)
+    names = tuple(f"{name} " if i % 2 else name for i, name in enumerate(whole.llms))
+    ResponseMatrix(names, whole.items, whole.values).save(path)
+    words = ("--data", tmp_path / "data", "--scores", tmp_path / "scores.csv", "--engine", "native")
+    for command in (("select", "--budget", 12, "--evaluations", 2), ("fit",)):
+        result = run(*command, *words, "--out", tmp_path / command[0])
+        assert result.exit_code == 0, result.output
+        assert "my-own.bench: 4 of 40 LLMs have no full score" in result.stderr
+
+
+@pytest.mark.parametrize("seed", [1, 123_456])
+def test_without_r_any_seed_selects(
+    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(*_: object, **__: object) -> None:
+        raise RUnavailableError("no R here")
+
+    monkeypatch.setattr("metabench_py.rbridge.sampling.call", absent)
+    small_world(tmp_path / "data", 60)
+    result = run(
+        "select", "--data", tmp_path / "data", "--scores", tmp_path / "scores.csv", "--out",
+        tmp_path / "out", "--budget", 12, "--evaluations", 4, "--seed", seed, "--engine", "native",
+        "--workers", 1,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    (one,) = summary["benchmarks"].values()
+    assert one["n_llms"]["validation"] >= 4
 
 
 def test_fit_writes_tables_and_figures(folder: Path, tmp_path: Path) -> None:
@@ -158,6 +196,8 @@ def test_fit_writes_tables_and_figures(folder: Path, tmp_path: Path) -> None:
         (("--exclude", "nowhere.csv"), "nowhere.csv: no such file"),
         (("--threshold", 9.0, "--penalty", 0), "informative enough"),
         (("--workers", 0), "0 workers cannot work"),
+        (("--seed", -1), "seed is -1; give 0 or more"),
+        (("--validation-share", 0.995), "0 items vary among the"),
     ],
 )
 def test_bad_options(folder: Path, tmp_path: Path, words: tuple[object, ...], says: str) -> None:
@@ -176,7 +216,8 @@ def test_bad_options(folder: Path, tmp_path: Path, words: tuple[object, ...], sa
         ("scores.csv", "name,mmlu\na,50\n", "no column 'arc'"),
         ("scores.csv", "name,arc\na,0.5\n", "multiply them by 100"),
         ("scores.csv", "name,arc\nnobody,50\n", "0 training LLMs have answers and a full score"),
-        ("split.csv", "name,split\na,half\n", "row 1: split 'half' is neither train nor test"),
+        ("split.csv", "name,split\na,half\n", "row 1: the split of 'a' is 'half', neither"),
+        ("split.csv", "name,split\na-x,test\nb-x,train\n", "none of its 2 LLMs is in the matric"),
     ],
 )
 def test_bad_tables(folder: Path, tmp_path: Path, file: str, content: str, says: str) -> None:
@@ -189,6 +230,15 @@ def test_bad_tables(folder: Path, tmp_path: Path, file: str, content: str, says:
     assert isinstance(error, InputError)
     assert str(tmp_path / file) in str(error) or "nobody" in content
     assert says in str(error)
+
+
+def test_a_leaderboard_s_scores_are_refused(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "scores.csv").write_text("name,truthfulqa,link,complete,avg\na,50,x,1,50\n")
+    error = fails(
+        "select", "--data", folder, "--out", tmp_path / "out", "--benchmark", "truthfulqa",
+        "--scores", tmp_path / "scores.csv",
+    )  # fmt: skip
+    assert "scores.csv is a leaderboard's table" in str(error)
 
 
 def test_folders_are_kept(folder: Path, tmp_path: Path) -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.bundles import tiny_draft
+from helpers.logs import write_model
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from metabench_py.benchmarks import BENCHMARKS, TARGETS
+from metabench_py.bundle import load_bundle
+from metabench_py.bundle.write import write_bundle
 from metabench_py.cli.app import app
 from metabench_py.errors import InputError
 from metabench_py.logs.find import example_folder
@@ -249,6 +254,28 @@ def test_a_bundle_that_ships_beside_the_default_is_found(tmp_path: Path) -> None
     assert done.exit_code == 0, done.output
     assert "at hand" not in done.output
     assert 200 < out.read_text(encoding="utf-8").count('data-answer="') < 300
+
+
+def test_a_bundle_that_would_score_nothing_is_refused(tmp_path: Path) -> None:
+    first, second = (
+        write_bundle(replace(tiny_draft(), name=name, version="B"), tmp_path / name)
+        for name in ("one", "two")
+    )
+    write_model(tmp_path / "org__m0", load_bundle(first))
+    out = tmp_path / "r.html"
+    common = ("--results", tmp_path, "--engine", "native", "--out", out)
+    done = run("org__m0", "--bundle", first, "--bundle", second, *common)
+    assert isinstance(done.exception, InputError)
+    assert f"--bundle {second}: models are scored with one alone" in str(done.exception)
+    assert not out.exists()
+    done = run("org__m0", "--bundle", first, "--bundle", first, *common)
+    assert done.exit_code == 0, done.output
+    # It may be that of a result.
+    made = reconstruct("org__m0", results=tmp_path, bundle=second, engine="native").to_dict()
+    result = write(tmp_path / "r.json", made)
+    done = run("org__m0", result, "--bundle", first, "--bundle", second, *common)
+    assert done.exit_code == 0, done.output
+    assert "Note" not in done.output
 
 
 def test_pairs_are_of_the_results_own_second_stage(tmp_path: Path) -> None:

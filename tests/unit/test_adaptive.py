@@ -140,7 +140,8 @@ def test_start_rules() -> None:
         ({"start": ()}, "one ability"),
         ({"start": (9.0,)}, "-6 to 6"),
         ({"batch": 0}, "0 items a batch"),
-        ({"max_exposure": 0.0}, "largest exposure"),
+        ({"max_items": 5, "n_random": 10}, "10 items at random to begin with and 5 at most"),
+        ({"max_exposure": 0.0}, "largest exposure of 0.0: take one above 0 and at most 1"),
         ({"acceleration": float("nan")}, "acceleration"),
     ],
 )

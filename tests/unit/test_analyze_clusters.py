@@ -155,6 +155,8 @@ def test_chooses_judges_and_joins() -> None:
     assert by["all"].held_out.rmse < by["clusters"].held_out.rmse < spread
     assert by["random"].spread is not None
     assert by["random"].spread > 0
+    single = judge_clusters(data["arc"], replace(options, draws=1), folds["arc"])
+    assert [way.spread for way in single.judged] == [None] * 4
     assert by["clusters"].test is not None
     assert by["clusters"].held_out.n == int((one.fold >= 0).sum())
     assert len(found.trials) == 4

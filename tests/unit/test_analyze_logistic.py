@@ -232,6 +232,17 @@ def test_unusable_data(tmp_path: Path) -> None:
         load_studies(tmp_path / "gone.parquet")
 
 
+def test_a_leaderboard_is_refused_where_its_scores_are_others(tmp_path: Path) -> None:
+    folder, scores = write_study(tmp_path, "arc", "mmlu", "truthfulqa")
+    table = pd.read_parquet(scores).assign(link="x", complete=True, avg=50.0)
+    table.to_parquet(scores)
+    for only in ((), ("mmlu",), ("arc", "truthfulqa")):
+        with pytest.raises(InputError, match=r"is a leaderboard's table.*Leave --scores out") as it:
+            load_studies(folder, scores, only=only, folds=3)
+        assert "--scores-from-leaderboard" not in str(it.value)
+    assert list(load_studies(folder, scores, only=("arc",), folds=3)) == ["arc"]
+
+
 def test_an_item_that_nobody_answered_is_named(tmp_path: Path) -> None:
     matrix, _ = simulate(60, 6)
     values = matrix.values.copy()

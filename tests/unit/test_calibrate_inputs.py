@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from metabench_py.benchmarks import BENCHMARKS
-from metabench_py.calibration.inputs import load_inputs, load_items, load_responses
+from metabench_py.calibration.inputs import load_inputs, load_items
 from metabench_py.calibration.scores import load_scores
 from metabench_py.errors import InputError, ResponseError
 from metabench_py.responses import ResponseMatrix
@@ -70,11 +70,10 @@ def test_scores_indexed_by_name_read_too(world: World, tmp_path: Path) -> None:
 
 
 def test_items_are_taken_in_the_lists_order(world: World) -> None:
-    responses, _, items = world
+    responses, scores, items = world
     rewrite(items, lambda table: table.iloc[::-1])
-    lists = load_items(items)
     before = ResponseMatrix.load(responses / "arc.parquet")
-    after = load_responses(responses, lists)["arc"]
+    after = load_inputs(responses, scores, items).responses["arc"]
     assert after.items == ("33", "23", "13", "3")
     np.testing.assert_array_equal(after.values, before.values[:, ::-1])
 
@@ -242,3 +241,17 @@ def test_matrices_of_the_chosen_items_have_no_full_score(world: World) -> None:
     responses, _, items = world
     with pytest.raises(InputError, match=r"matrix of arc holds the chosen items alone.*--scores"):
         load_inputs(responses, None, items)
+
+
+def test_a_split_of_other_llms_is_refused(world: World, tmp_path: Path) -> None:
+    names = load_scores(world[1]).names
+    for ending, fits in (("", True), ("-x", False)):
+        pd.DataFrame({"name": [n + ending for n in names], "split": "test"}).iloc[:3].to_csv(
+            tmp_path / "split.csv", index=False
+        )
+        if fits:
+            found = load_inputs(*world, split=tmp_path / "split.csv")
+            assert not set(names[:3]) & set(found.llms)
+        else:
+            with pytest.raises(InputError, match=r"split\.csv: none of its 3 LLMs is in the matr"):
+                load_inputs(*world, split=tmp_path / "split.csv")

@@ -195,3 +195,19 @@ def test_plot(tmp_path: Path) -> None:
     text = path.read_text()
     assert "<script>" not in text
     assert len(text) > 5_000
+
+
+@pytest.mark.parametrize("n", [2, 3, 6])
+def test_plot_cuts_no_title_and_draws_no_score_beyond_0_and_100(n: int) -> None:
+    from metabench_py.report.compare_figures import comparison_figure
+
+    names = [f"EleutherAI__pythia-of-a-long-NAME-{i}" for i in range(n)]
+    scores = np.linspace(0.0, 100.0, n)
+    figure = comparison_figure(names, scores, np.full(n, 0.7), np.full((n, n), 0.5), "Grand score")
+    figure.draw_without_rendering()
+    left, right = figure.axes
+    for axes in (left, right):
+        # The titles stand at the left.
+        assert axes._left_title.get_window_extent().x1 <= figure.bbox.x1
+    ends = np.array([path.vertices[:, 0] for path in left.collections[0].get_paths()])
+    assert (ends.min(), ends.max()) == (0.0, 100.0)

@@ -76,6 +76,21 @@ def test_a_variable_that_one_factor_explains_is_held_at_the_bound() -> None:
     assert np.abs(loadings).max() < 1.0
 
 
+def test_a_uniqueness_below_zero_is_told() -> None:
+    # Correlations of one factor with the loadings 1.05, 0.8, 0.7, 0.6.
+    loadings = np.array([1.05, 0.8, 0.7, 0.6])
+    correlation = np.outer(loadings, loadings)
+    np.fill_diagonal(correlation, 1.0)
+    random = np.random.default_rng(5).normal(size=(200, 4))
+    random = np.linalg.svd(random - random.mean(axis=0), full_matrices=False)[0]
+    values = random @ np.linalg.cholesky(correlation).T
+    table = FactorTable(
+        tuple(f"m{i}" for i in range(200)), tuple("abcd"), values, np.zeros(200, bool)
+    )
+    with pytest.warns(UserWarning, match=r"1 factor: 'a' has a uniqueness of -0\.\d+ \(an ultra-"):
+        analyze_factors(table, 1, engine="native", n_samples=1)
+
+
 def test_oblimin_finds_the_simple_structure() -> None:
     pattern = np.array([[0.95, 0], [0.85, 0], [0.75, 0], [0, 0.9], [0, 0.8], [0, 0.7]])
     phi = np.array([[1, 0.4], [0.4, 1]])

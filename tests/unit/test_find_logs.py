@@ -90,6 +90,30 @@ def test_unfinished_runs_are_nobody_s_logs(bundle: Bundle, folder: Path) -> None
     assert [found.model for found in find_all(folder.parent)] == [".__rel__", "org__model"]
 
 
+def test_links_to_folders_are_followed_once_and_in_no_circle(bundle: Bundle, folder: Path) -> None:
+    results = folder.parent
+    write_model(folder, bundle)
+    elsewhere = results.parent / "elsewhere"
+    write_model(elsewhere / "org__far", bundle)
+    write_model(elsewhere / "more" / "org__deep", bundle)
+    (results / "far").symlink_to(elsewhere / "org__far")
+    assert [found.model for found in find_all(results)] == ["far", "org__model"]
+    # Twice the same, and a name before the folder's own.
+    (results / "again").symlink_to(elsewhere / "org__far")
+    (results / "newest").symlink_to(folder)
+    (results / "nowhere").symlink_to(elsewhere / "absent")
+    (folder / "up").symlink_to("..")
+    (results / "out").symlink_to(results.parent)
+    assert [found.model for found in find_all(results)] == ["again", "org__model"]
+    (results / "more").symlink_to(elsewhere / "more")
+    (elsewhere / "more" / "back").symlink_to(results)
+    names = ["again", "more/org__deep", "org__model"]
+    assert [found.model for found in find_all(results)] == names
+    link = results.parent / "link"
+    link.symlink_to(results)
+    assert [found.model for found in find_all(link)] == names
+
+
 def test_a_folder_that_cannot_be_read_is_not_passed_over(
     bundle: Bundle, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

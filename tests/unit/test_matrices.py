@@ -64,6 +64,12 @@ def test_what_cannot_be_read_is_not_passed_over(tmp_path: Path) -> None:
         load_source(find_sources(tmp_path, ["mmlu"]).found[0], "c")
 
 
+def test_another_benchmark_is_no_part(tmp_path: Path) -> None:
+    save(tmp_path / "mmlu_pro.parquet", "a b")
+    save(tmp_path / "mmlu.parquet", "a b")
+    assert [source.benchmark for source in find_sources(tmp_path).found] == ["mmlu", "mmlu_pro"]
+
+
 def test_parts_are_joined(tmp_path: Path) -> None:
     save(tmp_path / "mmlu_law.csv", "b/1 a/2 C/3 _/4", "12")
     save(tmp_path / "mmlu_anatomy.parquet", "a/2 x/9 b/1 C/3", "1")

@@ -102,16 +102,30 @@ def test_a_higher_level_is_wider(bundle: Bundle, results: Path) -> None:
         assert wide.scores[target].upper >= narrow.scores[target].upper
 
 
-def test_theta_interval_moves_every_theta(bundle: Bundle, results: Path) -> None:
-    result = one(bundle, results, interval="theta", se_factor=2.0)
-    theta = {b: a.theta - 2.0 * a.se for b, a in result.abilities.items()}
-    features: dict[str, Any] = dict(theta)
-    features["grand.l"] = result.grand_linear_predictor
-    features["grand.s"] = result.grand_subscore
-    arrays = {name: np.array([value]) for name, value in features.items()}
-    moved = float(np.clip(bundle.gams["grand"].predict(arrays)[0], 0, 100))
-    score = result.scores["grand"]
-    assert moved in (pytest.approx(score.lower), pytest.approx(score.upper))
+@pytest.mark.parametrize("factor", [0.5, 1.0, 2.0])
+def test_theta_interval_spans_the_score_and_the_moved_ones(
+    bundle: Bundle, results: Path, factor: float
+) -> None:
+    outside = 0
+    for result in everyone(bundle, results, interval="theta", se_factor=factor).values():
+        assert isinstance(result, Reconstruction)
+        score = result.scores["grand"]
+        moved = []
+        for sign in (-factor, factor):
+            features: dict[str, Any] = {
+                b: a.theta + sign * a.se for b, a in result.abilities.items()
+            }
+            features["grand.l"] = result.grand_linear_predictor
+            features["grand.s"] = result.grand_subscore
+            arrays = {name: np.array([value]) for name, value in features.items()}
+            moved.append(float(np.clip(bundle.gams["grand"].predict(arrays)[0], 0, 100)))
+        assert score.lower == pytest.approx(min(score.score, *moved))
+        assert score.upper == pytest.approx(max(score.score, *moved))
+        for one_score in result.scores.values():
+            assert one_score.lower <= one_score.score <= one_score.upper
+            outside += one_score.score in (one_score.lower, one_score.upper)
+    # The curves bend: both moved scores may lie on one side.
+    assert outside
 
 
 def test_missing_answers_widen(bundle: Bundle, results: Path) -> None:
@@ -175,6 +189,16 @@ def test_metric_overrides(bundle: Bundle) -> None:
     for bad in ("arx=acc", "arc=", ""):
         with pytest.raises(InputError, match="--metric"):
             metrics_of(bundle, [bad])
+
+
+def test_metric_of_a_benchmark_that_is_not_read(bundle: Bundle, results: Path) -> None:
+    assert metrics_of(bundle, ["acc_norm"], "arc")["arc"] == "acc_norm"
+    assert metrics_of(bundle, ["gsm8k=x"], "gsm8k")["gsm8k"] == "x"
+    with pytest.raises(InputError, match=r"--metric gsm8k=foo is not for arc.*arc=foo"):
+        one(bundle, results, only="arc", metrics=["gsm8k=foo"])
+    # A metric without a benchmark is for all but GSM8K.
+    with pytest.raises(InputError, match="--metric acc is not for gsm8k"):
+        metrics_of(bundle, ["acc"], "gsm8k")
 
 
 def test_infinite_ability_is_an_error_of_that_model(bundle: Bundle, results: Path) -> None:

@@ -274,7 +274,7 @@ def test_options_from_a_table(tmp_path: Path) -> None:
         ({"n": True}, "give a whole number"),
         ({"deep": 1}, "give true or false"),
         ({"rule": "c"}, "one of a, b"),
-        ({"names": "x"}, "give a list"),
+        ({"names": "x"}, r'give a list, such as \["x"\]'),
         ({"names": [1]}, "give text"),
         ({"limits": 3}, "give a table"),
         ({"limits": {"y": "z"}}, r"limits\.y is 'z'"),
@@ -290,13 +290,25 @@ def test_a_wrong_option_names_file_table_and_name(
 
 def test_what_a_killed_run_left_half_written_is_cleared(tmp_path: Path) -> None:
     folder = tmp_path / "work"
-    (folder / ".draw-0123.x7").mkdir(parents=True)
-    (folder / "draw-0123.partial").mkdir()
+    stage = f"draw-{'01234' * 4}"
+    (folder / f".{stage}.x7_bcd0e.unfinished").mkdir(parents=True)
+    (folder / f"{stage}.partial").mkdir()
     # A file, too: a kill between its writing and its renaming.
-    (folder / ".published.json.t5smk75r").write_text("{")
+    (folder / ".published.json.t5smk75r.unfinished").write_text("{")
     (folder / "published.json").write_text("{}")
     with locked(folder):
         assert [p.name for p in sorted(folder.iterdir())] == [
-            ".lock", "draw-0123.partial", "published.json",
+            ".lock", f"{stage}.partial", "published.json",
         ]  # fmt: skip
     shutil.rmtree(folder)
+
+
+def test_a_work_folder_that_is_the_users_keeps_what_is_theirs(tmp_path: Path) -> None:
+    """As with ``work = "."`` in a project's folder."""
+    for name in (".venv.3.11", ".other-run.x7abcdef.unfinished"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".gitlab-ci.yml").write_text("test: {}")
+    with locked(tmp_path):
+        assert sorted(p.name for p in tmp_path.iterdir()) == [
+            ".gitlab-ci.yml", ".lock", ".other-run.x7abcdef.unfinished", ".venv.3.11",
+        ]  # fmt: skip

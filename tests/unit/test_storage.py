@@ -17,7 +17,9 @@ from metabench_py.responses import ResponseMatrix
 from metabench_py.storage import (
     atomic_folder,
     atomic_path,
+    check_writable,
     git_blob_sha1,
+    remove_unfinished,
     sha256,
     write_json,
     write_text,
@@ -187,3 +189,45 @@ def test_json_is_readable_and_valid(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(path, math.nan)
     assert path.read_text(encoding="utf-8") == '{"größe": [1, 0.1]}\n'
+
+
+def test_only_what_killed_writers_left_is_removed(tmp_path: Path) -> None:
+    theirs = [".d.mystuff1", ".d.2024.work", ".d.abcdefgh", ".d.work", ".e.abcdefgh.unfinished"]
+    for name in theirs:
+        (tmp_path / name).mkdir()
+
+    def killed(target: Path) -> None:
+        with atomic_folder(target, replace=True, marks=("a",)) as folder:
+            (folder / "a").write_text("")
+            # As a kill would leave it; the block's own end then finds nothing.
+            folder.rename(folder.with_name(f"{folder.name}.kept"))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        killed(tmp_path / "d")
+    (left,) = tmp_path.glob(".d.*.kept")
+    left.rename(left.with_name(left.name.removesuffix(".kept")))
+    (tmp_path / ".d.a_cd0fgh.unfinished.old").mkdir()
+    remove_unfinished(tmp_path, "d")
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(theirs)
+
+
+def test_a_place_in_a_file_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"Cannot write .*deep: .*file is a file, not a folder"):
+        check_writable(tmp_path / "file" / "more" / "deep")
+    check_writable(tmp_path / "more" / "deep")
+    check_writable(Path("/"))
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_place_that_may_not_be_written_is_refused(tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may write everywhere")
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    try:
+        with pytest.raises(StorageError, match="closed does not let you write into it"):
+            check_writable(closed / "deep" / "out")
+    finally:
+        closed.chmod(0o700)

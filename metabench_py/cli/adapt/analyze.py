@@ -47,10 +47,10 @@ def analyze_command(
     start_random: options.StartRandom = 0,
     batch: options.Batch = 1,
     exposure: options.Exposure = "none",
-    pool: options.Pool = 5,
-    acceleration: options.Acceleration = 1.0,
-    max_exposure: options.MaxExposure = 0.5,
-    folds: options.Folds = options.FOLDS,
+    pool: options.Pool = None,
+    acceleration: options.Acceleration = None,
+    max_exposure: options.MaxExposure = None,
+    folds: options.Folds = None,
     seed: options.Seed = 1,
     plot: Annotated[
         Path | None,
@@ -79,6 +79,7 @@ def analyze_command(
     from metabench_py.reconstruction.api import open_bundle
 
     loaded = open_bundle(bundle, None, trust)
+    folds = options.FOLDS if folds is None else folds
     data = options.load_data(loaded, benchmark, responses, scores, None, llms, folds, seed)
     studies, compared = [], []
     bar = Bar()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +14,7 @@ from metabench_py.cli.adapt import data as options
 from metabench_py.cli.adapt.simulate import cell
 from metabench_py.cli.calibrate import places
 from metabench_py.cli.options import BundleOfVersion, Json, Trust
+from metabench_py.errors import InputError
 
 if TYPE_CHECKING:
     from metabench_py.adaptive.study import GridRow
@@ -51,13 +53,13 @@ def optimize_command(
     min_items: options.MinItems = 1,
     start_theta: options.StartTheta = None,
     start_random: options.StartRandom = 0,
-    pool: options.Pool = 5,
-    acceleration: options.Acceleration = 1.0,
-    max_exposure: options.MaxExposure = 0.5,
+    pool: options.Pool = None,
+    acceleration: options.Acceleration = None,
+    max_exposure: options.MaxExposure = None,
     slack: Annotated[
         float, typer.Option(help="Share by which the best tests may be worse than the least error.")
     ] = 0.05,
-    folds: options.Folds = options.FOLDS,
+    folds: options.Folds = None,
     seed: options.Seed = 1,
     out: Annotated[Path | None, typer.Option(help="Write all rows (.json).")] = None,
     work: Annotated[
@@ -72,6 +74,8 @@ def optimize_command(
     as_json: Json = False,
 ) -> None:
     """Try every combination of settings; name the shortest tests with about the least error."""
+    if not 0 <= slack < math.inf:
+        raise InputError(f"--slack {slack:g}: take 0 or more.")
     from metabench_py.adaptive.study import best_rows, grid_of, run_grid
     from metabench_py.cli.progress import Bar
     from metabench_py.compute import open_executor
@@ -81,6 +85,7 @@ def optimize_command(
     base = options.settings_of(
         start_theta=start_theta, start_random=start_random, min_items=min_items, pool=pool,
         acceleration=acceleration, max_exposure=max_exposure, seed=seed,
+        exposures=exposure or (),
     )  # fmt: skip
     errors = list(se or ()) or ([] if max_items else list(_DEFAULT_SE))
     axes: dict[str, list[Any]] = {

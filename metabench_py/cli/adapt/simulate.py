@@ -33,10 +33,10 @@ def simulate_command(
     start_random: options.StartRandom = 0,
     batch: options.Batch = 1,
     exposure: options.Exposure = "none",
-    pool: options.Pool = 5,
-    acceleration: options.Acceleration = 1.0,
-    max_exposure: options.MaxExposure = 0.5,
-    folds: options.Folds = options.FOLDS,
+    pool: options.Pool = None,
+    acceleration: options.Acceleration = None,
+    max_exposure: options.MaxExposure = None,
+    folds: options.Folds = None,
     seed: options.Seed = 1,
     engine: Annotated[
         Literal["native", "catR"], typer.Option(help="catR: R's, much slower.")

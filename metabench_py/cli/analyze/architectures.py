@@ -24,7 +24,8 @@ def architectures_command(
         Path,
         typer.Argument(
             help="Table of reconstructions (Parquet, CSV): name, reconstructed and true scores; "
-            "llms.parquet of calibrate select; or what reconstruct wrote (.json, .jsonl, .csv)."
+            "llms.parquet of calibrate select; or what reconstruct wrote (.json, .jsonl, .csv), "
+            "with --scores."
         ),
     ],
     models: Annotated[
@@ -48,7 +49,11 @@ def architectures_command(
         typer.Option(help="Column of true scores. Default: score, or that of the target's name."),
     ] = None,
     scores: Annotated[
-        Path | None, typer.Option(help="Table of true scores, where they are in another one.")
+        Path | None,
+        typer.Option(
+            help="Table of true scores (name, and columns as --score has them), where the first "
+            "has none."
+        ),
     ] = None,
     split: Annotated[
         Path | None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from metabench_py.benchmarks import Target
+from metabench_py.cli.analyze.study_options import check_seed
 from metabench_py.cli.options import BundleOfVersion, Json, Metrics, Trust
 from metabench_py.errors import InputError, LogError
 
@@ -57,6 +58,7 @@ def compare_command(
         from metabench_py.report.figures import check_plot
 
         check_plot(plot, 1)
+    check_seed(seed)
     names = list(runs or [])
     if bool(names) == (everything is not None):
         raise InputError("Name runs, or give --all DIR (not both); see --help.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from metabench_py.benchmarks import VERSIONS, Version
+from metabench_py.cli.analyze.study_options import check_seed
 from metabench_py.cli.options import Json, Metrics, Trust
 from metabench_py.errors import BundleError, InputError
 
@@ -58,6 +59,7 @@ def contamination_command(
         from metabench_py.report.figures import check_plot
 
         check_plot(plot, 1)
+    check_seed(seed)
     odd = next((kind for kind in run or () if kind not in _KINDS), None)
     if odd is not None:
         raise InputError(f"--run {odd}: choose {', '.join(_KINDS)}.")

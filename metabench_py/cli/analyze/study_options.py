@@ -57,6 +57,12 @@ def check_files(out: Path | None, plot: Path | None) -> None:
         raise InputError(f"--out {out}: end its name in .csv or .parquet.", path=str(out))
 
 
+def check_seed(seed: int) -> None:
+    """Refuse what numpy has no generator for."""
+    if seed < 0:
+        raise InputError(f"--seed {seed}: give 0 or more.")
+
+
 def open_studies(
     responses: Path,
     scores: Path | None,
@@ -68,8 +74,7 @@ def open_studies(
     """Load the data and say what is left out."""
     from metabench_py.analysis.study_data import load_studies
 
-    if seed < 0:
-        raise InputError(f"--seed {seed}: give 0 or more.")
+    check_seed(seed)
     data = load_studies(responses, scores, split, benchmarks or (), folds=folds, seed=seed)
     for one in data.values():
         for note in one.notes():

@@ -13,6 +13,7 @@ from metabench_py.cli.analyze.study_options import (
     Plot,
     Workers,
     check_files,
+    check_seed,
     working,
     write_rows,
 )
@@ -64,8 +65,7 @@ def synergy_command(
     check_files(out, plot)
     if seeds < 1:
         raise InputError(f"--seeds {seeds}: simulate 1 time or more.")
-    if seed < 0:
-        raise InputError(f"--seed {seed}: give 0 or more.")
+    check_seed(seed)
     from metabench_py.analysis.synergy import analyze_synergy
     from metabench_py.analysis.synergy_simulation import GRID, SynergyOptions
 

@@ -165,7 +165,7 @@ def stages_of(text: str | None) -> tuple[StageFit, ...] | None:
 
 
 def _say(what: str, number: int, total: int) -> None:
-    typer.echo(f"[{number}/{total}] {what}", err=True)
+    typer.echo(f"[{number}/{total}] {what}" if total else what, err=True)
 
 
 def _read_text(path: Path) -> str:

@@ -16,7 +16,13 @@ def plan_command(
     items: Annotated[int, typer.Option(help="Items of each matrix.")],
     benchmarks: Annotated[int, typer.Option(help="Matrices.")] = 6,
     subsets: Annotated[int, typer.Option(help="Random subsets of each.")] = 10_000,
-    subset: Annotated[int, typer.Option(help="Items of a subset; 0: no subsampling.")] = 350,
+    subset: Annotated[
+        int | None,
+        typer.Option(
+            help="Items of a subset; 0: no subsampling. Left out: 350, or 0 where there are no "
+            "more items."
+        ),
+    ] = None,
     folds: Annotated[int, typer.Option(help="Of each subset's cross-validation.")] = 5,
     evaluations: Annotated[int, typer.Option(help="Of each selection's search.")] = 55,
     cores: Annotated[
@@ -26,7 +32,7 @@ def plan_command(
     measure: Annotated[
         bool,
         typer.Option(
-            "--measure", help="Measure the unit costs here first (a minute; needs R with mgcv)."
+            "--measure", help="Measure the unit costs here first, in about a minute; needs no R."
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
@@ -34,20 +40,21 @@ def plan_command(
     """Estimate tasks, memory and hours of each stage, and say where to run it."""
     from metabench_py.calibration import plan as room
 
+    usual = room.Size.subset
     size = room.Size(
         llms=llms,
         items=items,
         benchmarks=benchmarks,
         subsets=subsets,
-        subset=subset,
+        subset=(usual if items > usual else 0) if subset is None else subset,
         folds=folds,
         evaluations=evaluations,
     )
     found = room.plan(size, cores, room.measure() if measure else room.MEASURED)
-    typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else _table(found))
+    typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else _table(found, measure))
 
 
-def _table(found: Plan) -> str:
+def _table(found: Plan, measured: bool) -> str:
     from metabench_py.cli.progress import table
 
     rows: list[tuple[object, ...]] = [
@@ -64,11 +71,12 @@ def _table(found: Plan) -> str:
         for stage in found.stages
     ]
     rows.append(("all", "", f"{found.core_hours:.2f}", f"{found.hours:.2f}", ""))
+    hint = "" if measured else ", --measure takes yours"
     return "\n".join(
         [
             table(rows),
             "",
             f"Take {found.executor}.",
-            f"Unit costs: {found.costs.where}; a rough guide, --measure takes yours.",
+            f"Unit costs: {found.costs.where}; a rough guide{hint}.",
         ]
     )

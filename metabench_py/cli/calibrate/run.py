@@ -24,6 +24,8 @@ from metabench_py.errors import InputError
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from metabench_py.calibration.run import RunReport
+
 _EVERY = 30.0
 
 
@@ -71,6 +73,8 @@ def run_command(
         typer.echo(json.dumps({**report.to_dict(), "page": str(given.page)}, indent=2))
     else:
         typer.echo(f"Wrote {given.out}; the summary is {given.page}")
+    for warning in _warnings(report):
+        typer.echo(f"Warning: {warning}", err=True)
     if aside := report.summary("preprocess").get("not_read"):
         typer.echo(f"Not read, being no matrices: {'; '.join(aside)}", err=True)
     if not report.makes_bundle:
@@ -79,6 +83,14 @@ def run_command(
             "chosen items and their parameters.",
             err=True,
         )
+
+
+def _warnings(report: RunReport) -> list[str]:
+    """Give what the commands of the single stages print, also of stages that were done before."""
+    fits = report.summary("fit").get("benchmarks", {}).values()
+    parts = [one for models in fits for one in models.values()]
+    parts += report.summary("select").get("benchmarks", {}).values()
+    return list(dict.fromkeys(text for one in parts for text in one["warnings"]))
 
 
 class View:

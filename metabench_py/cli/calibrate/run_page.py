@@ -15,10 +15,8 @@ if TYPE_CHECKING:
 
 
 def write_page(report: RunReport) -> None:
-    """Write it to the run's place for it, unless nothing changed since it was written."""
+    """Write it to the run's place for it, whatever is there: it may be of other settings."""
     config = report.config
-    if config.page.is_file() and all(done.cached for done in report.stages):
-        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sections = [
