@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from metabench_py.benchmarks import BENCHMARKS
 from metabench_py.calibration.matrices import Source, find_sources, load_prompts, load_source
 from metabench_py.calibration.ordering import sorted_names
 from metabench_py.calibration.preprocess import (
@@ -101,6 +102,7 @@ def preprocess_folder(
     options = options or PreprocessOptions()
     sources = find_sources(responses, benchmarks)
     _check_apart(Path(responses), Path(out))
+    _check_named(options, [source.benchmark for source in sources.found], prompts)
     summaries: dict[str, dict[str, Any]] = {}
     tables: dict[str, ItemTable] = {}
     scores: dict[str, dict[str, float]] = {}
@@ -140,6 +142,20 @@ def _one(source: Source, folder: Path, options: PreprocessOptions) -> Preprocess
     except ResponseError as error:
         path = source.parts[0][1]
         raise ResponseError(f"{path}: {error}", **{**error.facts, "path": str(path)}) from error
+
+
+def _check_named(
+    options: PreprocessOptions, benchmarks: Sequence[str], prompts: Path | None
+) -> None:
+    """Refuse what would be passed over: a limit of an unknown benchmark, an absent folder."""
+    unknown = options.discriminations.keys() - {*benchmarks, *BENCHMARKS}
+    if unknown:
+        raise InputError(
+            f"A least discrimination of {min(unknown)!r}, which is not here; there are "
+            f"{', '.join(benchmarks)}."
+        )
+    if prompts is not None and not Path(prompts).is_dir():
+        raise InputError(f"{prompts}: no such folder of prompts.", path=str(prompts))
 
 
 def _check_apart(responses: Path, out: Path) -> None:

@@ -324,6 +324,12 @@ def _selection(
             f"{data.benchmark}: {len(dropped)} items left out, for all training LLMs answered "
             f"them alike (the first is {dropped[0]!r}).",
         )
+    if selector.rule.budget is not None and len(final.items) == data.train.n_items:
+        messages.insert(
+            0,
+            f"{data.benchmark}: all {len(final.items)} items are selected; take a smaller budget "
+            "for a selection.",
+        )
     few = warnings_for(data.benchmark, space.item_types, len(learned), len(held), data.test.n_llms)
     return Selection(
         benchmark=data.benchmark,

@@ -162,6 +162,8 @@ def test_a_folder_is_made_whole_or_not_at_all(world: Path, tmp_path: Path) -> No
         (["--order", "de"], "choose c, icu"),
         (["--easiest", "95"], "easiest is 95"),
         (["--least-discrimination-of", "go"], "write NAME=VALUE"),
+        (["--least-discrimination-of", "nix=0.1"], "'nix', which is not here; there are chess, go"),
+        (["--prompts", "nowhere"], "nowhere: no such folder of prompts"),
         (["--benchmark", "shogi"], "no responses of shogi.*There are chess, go, mmlu"),
         (["--plot", "figure.gif"], r"end its name in \.png"),
     ],

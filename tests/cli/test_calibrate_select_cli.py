@@ -128,9 +128,10 @@ def test_llms_without_a_score_are_told(tmp_path: Path) -> None:
     names = tuple(f"{name} " if i % 2 else name for i, name in enumerate(whole.llms))
     ResponseMatrix(names, whole.items, whole.values).save(path)
     words = ("--data", tmp_path / "data", "--scores", tmp_path / "scores.csv", "--engine", "native")
-    for command in (("select", "--budget", 12, "--evaluations", 2), ("fit",)):
+    for command in (("select", "--budget", 100, "--evaluations", 2), ("fit",)):
         result = run(*command, *words, "--out", tmp_path / command[0])
         assert result.exit_code == 0, result.output
+        assert ("items are selected; take a smaller" in result.stderr) == (command[0] == "select")
         assert "my-own.bench: 4 of 40 LLMs have no full score" in result.stderr
 
 

@@ -73,6 +73,7 @@ def test_json_is_the_summary(data: Path, tmp_path: Path) -> None:
         (("--plot", "errors.gif"), "end its name in .png"),
         (("--scores", "nowhere.csv"), "nowhere.csv: no such file"),
         (("--workers", "0"), "0 workers cannot work"),
+        (("--null-subsets", "5"), "is the number of subsets of --null-items; give both"),
     ],
 )
 def test_what_cannot_be_done(data: Path, tmp_path: Path, more: tuple[str, ...], says: str) -> None:

@@ -17,6 +17,7 @@ from metabench_py.cli.calibrate.places import (
     Workers,
     place_of,
 )
+from metabench_py.errors import InputError
 
 if TYPE_CHECKING:
     from metabench_py.calibration.subsample_folder import SubsampleReport
@@ -105,6 +106,8 @@ def subsample_command(
         search=cast("Any", search),
         basis_size=basis_size,
     )
+    if null_subsets is not None and not null_items:
+        raise InputError("--null-subsets is the number of subsets of --null-items; give both.")
     if plot is not None:
         from metabench_py.report.canvas import check_format
 
