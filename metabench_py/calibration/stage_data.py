@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench_py.calibration.inputs import RESPONSE_SUFFIXES, load_matrix
+from metabench_py.calibration.matrices import Source, find_sources, load_source
 from metabench_py.calibration.scores import refuse_leaderboard, score_column
 from metabench_py.calibration.split_folder import check_split, load_split
 from metabench_py.calibration.tables import fail, read_table, text
@@ -19,8 +19,6 @@ from metabench_py.responses import MISSING, ResponseMatrix
 
 SCORES_FILE = "scores.parquet"
 SPLIT_FILE = "split.parquet"
-# What the other stages leave in such a folder.
-_NOT_RESPONSES = frozenset({"items", "scores", "split", "subsample"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +74,7 @@ def load_stage_data(
     Parameters
     ----------
     folder
-        One matrix a benchmark, named by it: ``arc.parquet``, ``my-benchmark.csv``.
+        Matrices, see `find_sources`.
     scores
         Table: name, one column a benchmark (0-100). None: ``scores.parquet`` of the folder.
     split
@@ -91,16 +89,18 @@ def load_stage_data(
         Something is absent or wrong; the message names file, row and item.
     """
     folder = Path(folder)
-    paths = _matrix_paths(folder, only)
-    table = _load_scores(_given_or_there(folder, scores, SCORES_FILE), tuple(paths))
+    sources = find_sources(folder, only).found
+    table = _load_scores(
+        _given_or_there(folder, scores, SCORES_FILE), tuple(one.benchmark for one in sources)
+    )
     split_path = split or (folder / SPLIT_FILE)
     known = load_split(split_path) if split or split_path.is_file() else {}
-    matrices = {benchmark: load_matrix(path) for benchmark, path in paths.items()}
+    matrices = {one.benchmark: load_source(one, "c") for one in sources}
     check_split(split_path, known, matrices.values())
     test = frozenset(name for name, held_out in known.items() if held_out)
     return {
-        benchmark: _join(benchmark, path, matrices[benchmark], table[benchmark], test)
-        for benchmark, path in paths.items()
+        one.benchmark: _join(one, matrices[one.benchmark], table[one.benchmark], test)
+        for one in sources
     }
 
 
@@ -111,31 +111,6 @@ def _given_or_there(folder: Path, given: Path | None, name: str) -> Path:
             f"{folder}: no {name} with the full scores; give --scores.", path=str(folder)
         )
     return path
-
-
-def _matrix_paths(folder: Path, only: Sequence[str]) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder.", path=str(folder))
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        suffix = next((s for s in RESPONSE_SUFFIXES if path.name.endswith(s)), None)
-        name = path.name.removesuffix(suffix) if suffix else ""
-        if not suffix or name in _NOT_RESPONSES or name.endswith("-prompts") or name[0] == ".":
-            continue
-        if name in found:
-            raise InputError(
-                f"{folder}: both {found[name].name} and {path.name}; keep one of them.",
-                path=str(folder),
-            )
-        found[name] = path
-    absent = [name for name in only if name not in found]
-    if absent or not found:
-        raise InputError(
-            f"{folder}: no responses of {', '.join(absent) or 'any benchmark'}; expected "
-            f"{(absent or ['BENCHMARK'])[0]}.parquet.",
-            path=str(folder),
-        )
-    return {name: found[name] for name in only} if only else found
 
 
 def _load_scores(path: Path, benchmarks: tuple[str, ...]) -> dict[str, dict[str, float]]:
@@ -164,12 +139,9 @@ def _names(path: Path, names: list[str]) -> list[str]:
 
 
 def _join(
-    benchmark: str,
-    path: Path,
-    matrix: ResponseMatrix,
-    score: Mapping[str, float],
-    test: frozenset[str],
+    source: Source, matrix: ResponseMatrix, score: Mapping[str, float], test: frozenset[str]
 ) -> BenchmarkData:
+    benchmark, path = source.benchmark, source.parts[0][1]
     answered = (matrix.values != MISSING).any(axis=1)
     scored: NDArray[np.bool_] = np.array([name in score for name in matrix.llms], dtype=bool)
     held: NDArray[np.bool_] = np.array([name in test for name in matrix.llms], dtype=bool)

@@ -156,7 +156,7 @@ def check_matrix(health: Health, benchmark: Benchmark, path: Path, matrix: Respo
     if some.any():
         text = (
             f"{int(absent.sum())} answers are missing, of {int(some.sum())} LLMs and "
-            f"{int((absent > 0).sum())} items; calibration leaves these LLMs out"
+            f"{int((absent > 0).sum())} items; second stages leave these LLMs out"
         )
         health.add("warning", benchmark, text, names[some])
     constant = (answered > 0) & ((right == 0) | (right == answered))
@@ -222,9 +222,10 @@ def check_prompts(health: Health, benchmark: Benchmark, folder: Path, items: Seq
 
 
 def find_prompts(folder: Path, benchmark: Benchmark) -> Path | None:
-    """Path of a benchmark's prompts: ours, or the original scraper's CSV."""
-    names = (f"prompts/{benchmark}.parquet", f"prompts/{benchmark}.csv", f"{benchmark}_prompts.csv")
-    return next((path for name in names if (path := folder / name).is_file()), None)
+    """Path of a benchmark's prompts, where calibration looks for them, too."""
+    stems = (f"prompts/{benchmark}", f"{benchmark}-prompts", f"{benchmark}_prompts")
+    paths = (folder / (stem + suffix) for stem in stems for suffix in SUFFIXES)
+    return next((path for path in paths if path.is_file()), None)
 
 
 def read_prompts(path: Path) -> list[tuple[str, str]]:
@@ -240,7 +241,7 @@ def read_prompts(path: Path) -> list[tuple[str, str]]:
     try:
         table = (
             pd.read_csv(path, dtype=str, keep_default_na=False)
-            if path.suffix == ".csv"
+            if ".csv" in path.suffixes
             else pd.read_parquet(path)
         )
         return list(zip(table["item"].astype(str), table["prompt"].astype(str), strict=True))
@@ -259,7 +260,10 @@ def _check_together(
     seen = {f.benchmark for f in health.findings} | set(llms)
     absent = [b for b in benchmarks if b not in seen]
     if len(absent) == len(benchmarks):
-        text = f"{folder} holds no matrix; expected {benchmarks[0]}.parquet and so on"
+        text = (
+            f"{folder} holds no matrix of {', '.join(benchmarks)}; expected "
+            f"{benchmarks[0]}.parquet and so on (calibrate preprocess reads any names)"
+        )
         health.add("error", "", text)
     elif absent:
         health.add("warning", "", f"no matrix of {', '.join(absent)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -147,10 +148,14 @@ class TestCheck:
         path.unlink()
         assert findings(folder) == {("note", "arc")}
 
-    def test_prompts_of_the_original_scraper(self, folder: Path) -> None:
+    @pytest.mark.parametrize("name", ["arc_prompts.csv", "arc-prompts.csv.gz"])
+    def test_prompts_beside_the_matrix(self, folder: Path, name: str) -> None:
         (folder / "prompts" / "arc.parquet").unlink()
         lines = [f'{i},"Q{i}, and more"' for i in range(1, 9)]
-        (folder / "arc_prompts.csv").write_text("item,prompt\n" + "\n".join(lines) + "\n")
+        text = "item,prompt\n" + "\n".join(lines) + "\n"
+        (folder / name).write_bytes(
+            gzip.compress(text.encode()) if name.endswith(".gz") else text.encode()
+        )
         assert findings(folder) == set()
 
     def test_real_responses(self, shared_data: Path) -> None:
