@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from metabench_py.benchmarks import BENCHMARKS
+from metabench_py.calibration.folder_tables import SUMMARY, check_out
 from metabench_py.calibration.matrices import Source, find_sources, load_prompts, load_source
 from metabench_py.calibration.ordering import sorted_names
 from metabench_py.calibration.preprocess import (
@@ -101,12 +102,12 @@ def preprocess_folder(
     """
     options = options or PreprocessOptions()
     sources = find_sources(responses, benchmarks)
-    _check_apart(Path(responses), Path(out))
+    check_out(out, replace, "preprocess", responses, (prompts,))
     _check_named(options, [source.benchmark for source in sources.found], prompts)
     summaries: dict[str, dict[str, Any]] = {}
     tables: dict[str, ItemTable] = {}
     scores: dict[str, dict[str, float]] = {}
-    with atomic_folder(Path(out), replace=replace, marks=("summary.json",)) as folder:
+    with atomic_folder(Path(out), replace=replace, marks=(SUMMARY,)) as folder:
         for number, source in enumerate(sources.found, start=1):
             if progress is not None:
                 progress(source.benchmark, number, len(sources.found))
@@ -122,7 +123,7 @@ def preprocess_folder(
         write_scores(folder / "scores.parquet", names, scores)
         n_common = len(set.intersection(*(set(known) for known in scores.values())))
         report = PreprocessReport(options, summaries, tables, len(names), n_common, sources.aside)
-        write_json(folder / "summary.json", report.to_dict())
+        write_json(folder / SUMMARY, report.to_dict())
     return report
 
 
@@ -156,14 +157,6 @@ def _check_named(
         )
     if prompts is not None and not Path(prompts).is_dir():
         raise InputError(f"{prompts}: no such folder of prompts.", path=str(prompts))
-
-
-def _check_apart(responses: Path, out: Path) -> None:
-    # Replacing the folder that is read would lose what was left out.
-    if out.resolve() in (responses.resolve(), *responses.resolve().parents):
-        raise InputError(
-            f"{out} holds the responses themselves; write to another folder.", path=str(out)
-        )
 
 
 def _write_items(path: Path, tables: dict[str, ItemTable]) -> None:

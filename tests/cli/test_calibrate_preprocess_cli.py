@@ -152,6 +152,10 @@ def test_a_folder_is_made_whole_or_not_at_all(world: Path, tmp_path: Path) -> No
     assert (out / "summary.json").read_bytes() == before
     assert run(*words, "--replace", "--tail", 0).exit_code == 0
     assert (out / "summary.json").read_bytes() != before
+    (out / "summary.json").write_text('{"stage": "select"}')
+    said = fails(InputError, *words, "--replace")
+    assert "was not made by calibrate preprocess" in said
+    assert (out / "summary.json").read_text() == '{"stage": "select"}'
     assert list(tmp_path.iterdir()) == [out]
 
 
