@@ -189,6 +189,8 @@ def calibrate_bundle(
     if options.workers < 1:
         raise InputError(f"{options.workers} workers cannot work; take 1 or more.", workers=0)
     check_place(out, replace)
+    # What is absent is told before what is too few.
+    require_fitters(options.second_stage or ())
     fits = options.stages(len(inputs.llms))
     require_fitters(fits)
     choose_engine(options.engine, options.mode)

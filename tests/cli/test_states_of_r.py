@@ -52,7 +52,7 @@ def commands(tmp_path: Path) -> dict[str, list[str]]:
     for path in released_files("A").paths:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).touch()
-    responses, scores, items = write_world(tmp_path / "world", n_llms=60, n_items=4)
+    responses, scores, items = write_world(tmp_path / "world", n_llms=120, n_items=4)
     out = str(tmp_path / "out")
     return {
         "second-stage": ["reconstruct", "example", "--second-stage", "mgcv"],
@@ -63,7 +63,8 @@ def commands(tmp_path: Path) -> dict[str, list[str]]:
         "calibrate": ["calibrate", "bundle", "--responses", str(responses), "--scores",
                       str(scores), "--items", str(items), "--out", out, "--name", "t",
                       "--version-label", "T", "--licence", "CC0-1.0", "--source", "simulated",
-                      "--folds", "3", "--engine", "native", "--second-stage", "gam"],
+                      "--folds", "3", "--engine", "native", "--second-stage", "gam",
+                      "--basis-size", "8"],
     }  # fmt: skip
 
 
