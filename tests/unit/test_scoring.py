@@ -55,6 +55,23 @@ def random_case(seed: int, n: int = 300, k: int = 25) -> tuple[ResponseMatrix, I
     return answers(*values.tolist()), parameters
 
 
+def test_a_search_that_begins_in_a_valley_leaves_it() -> None:
+    # Two items that mirror each other: the EAP is 0, where Warm's criterion is lowest nearby.
+    mirrored = items([1.0, -1.0], [3.0, 3.0])
+    result = score(answers([0, 0]), mirrored, "WLE")
+
+    def criterion(theta: float) -> float:
+        p = probability(mirrored, np.array([theta]))
+        return float(
+            np.log(1.0 - p).sum() + 0.5 * np.log(information(mirrored, np.array([theta])).sum())
+        )
+
+    peak = float(result.theta[0])
+    assert criterion(peak) > criterion(0.0) + 0.1
+    assert criterion(peak) > max(criterion(peak - 0.01), criterion(peak + 0.01))
+    assert 0.0 < result.se[0] < np.inf
+
+
 def test_map_of_one_right_answer_solves_its_equation() -> None:
     # d/dtheta: 1 / (1 + exp(theta)) = theta.
     result = score(answers([1], [0]), ONE, "MAP")

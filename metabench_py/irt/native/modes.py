@@ -34,6 +34,8 @@ _LONGEST_STEP = 0.25
 _MAX_ITERATIONS = 400
 _GRADIENT_TOLERANCE = 1e-9
 _STEP_TOLERANCE = 1e-11
+# A curvature above this where the gradient is none: the bottom of a valley, no mode.
+_VALLEY = 1e-6
 # LLMs x items at once: a dozen arrays of 4 MB, so that they stay near the cache.
 _CHUNK_CELLS = 500_000
 
@@ -106,7 +108,10 @@ def _ascend(
     active = np.arange(len(values))
     for _ in range(_MAX_ITERATIONS):
         step = _newton_step(at)
-        moving = (np.abs(at.gradient) > _GRADIENT_TOLERANCE) & (np.abs(step) > _STEP_TOLERANCE)
+        # Items that mirror each other may put the EAP on the bottom of a valley.
+        valley = (at.curvature > _VALLEY) & (np.abs(theta[active]) < THETA_LIMIT)
+        climbing = (np.abs(at.gradient) > _GRADIENT_TOLERANCE) | valley
+        moving = climbing & (np.abs(step) > _STEP_TOLERANCE)
         active = active[moving]
         if not active.size:
             break
@@ -124,7 +129,8 @@ def _ascend(
 def _newton_step(at: _Point) -> Floats:
     """Newton's step where the objective is concave, else a step uphill; never a long one."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        step = np.where(at.curvature < 0, -at.gradient / at.curvature, np.sign(at.gradient))
+        uphill = np.where(at.gradient < 0, -1.0, 1.0)
+        step = np.where(at.curvature < 0, -at.gradient / at.curvature, uphill)
     return np.clip(step, -_LONGEST_STEP, _LONGEST_STEP)
 
 
