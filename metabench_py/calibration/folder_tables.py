@@ -83,7 +83,7 @@ def check_out(
         raise StorageError(
             f"{out} exists already; choose another folder or add --replace.", path=str(out)
         )
-    if not (out.is_dir() and (_made_by(stage, out) or not any(out.iterdir()))):
+    if not (out.is_dir() and (made_by(stage, out) or not any(out.iterdir()))):
         raise InputError(
             f"{out} was not made by calibrate {stage}, so it is not replaced; choose another.",
             path=str(out),
@@ -94,7 +94,8 @@ def _holds(out: Path, path: Path) -> bool:
     return out.resolve() in (Path(path).resolve(), *Path(path).resolve().parents)
 
 
-def _made_by(stage: str, folder: Path) -> bool:
+def made_by(stage: str, folder: Path) -> bool:
+    """Tell whether a folder holds a result of this stage, by its summary."""
     try:
         summary = orjson.loads((folder / SUMMARY).read_bytes())
     except (OSError, orjson.JSONDecodeError):

@@ -14,6 +14,7 @@ from typing import Any
 from metabench_py.benchmarks import BENCHMARKS
 from metabench_py.calibration.crossvalidate import CrossValidationOptions
 from metabench_py.calibration.fit_folder import fit_folder
+from metabench_py.calibration.folder_tables import SUMMARY, made_by
 from metabench_py.calibration.inputs import load_inputs
 from metabench_py.calibration.matrices import find_sources
 from metabench_py.calibration.pipeline import calibrate_bundle
@@ -46,7 +47,7 @@ from metabench_py.storage import (
 
 _REMEMBERED = 20
 # One of these lies in whatever the last stage makes.
-_RESULTS = ("manifest.json", "summary.json")
+_RESULTS = ("manifest.json", SUMMARY)
 _HERE = "metabench_py.calibration"
 
 
@@ -292,6 +293,13 @@ def _check_out(config: RunConfig, replace: bool) -> None:
     out = config.out
     if replace:
         check_replaceable(out, _RESULTS)
+        # Other stages write summaries, too.
+        if (out / SUMMARY).is_file() and not made_by("select", out):
+            raise InputError(
+                f"{out} was not made by calibrate run, so it is not replaced; choose another "
+                "'out'.",
+                path=str(out),
+            )
     elif out.exists() and not any(_hashes(out) == files for files in _made_before(config)):
         raise StorageError(
             f"{out} exists, and no run with {config.work} made it as it is now; say --replace, or "

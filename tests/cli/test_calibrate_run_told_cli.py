@@ -59,6 +59,16 @@ def test_too_few_llms_for_a_second_stage_are_refused_before_the_selection(
     assert not list((tmp_path / ".bundle.work").glob("select-*"))
 
 
+def test_another_stage_s_folder_is_not_replaced(tmp_path: Path) -> None:
+    config = write_leaderboard(tmp_path, ("mine",), n_llms=40, n_items=12, out="items")
+    (tmp_path / "items").mkdir()
+    summary = tmp_path / "items" / "summary.json"
+    summary.write_text('{"stage": "preprocess"}')
+    with pytest.raises(InputError, match="items was not made by calibrate run"):
+        run(load_config(config), replace=True)
+    assert summary.read_text() == '{"stage": "preprocess"}'
+
+
 def test_the_template_has_every_setting_of_the_top(tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
     text = invoke("run", "--template").stdout
