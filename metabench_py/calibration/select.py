@@ -202,7 +202,7 @@ def select_benchmarks(
 
 def select_one(data: BenchmarkData, options: SelectOptions, work: Path | None) -> Selection:
     """Select for one benchmark (a worker calls it)."""
-    selector, dropped = prepare_selector(data, options)
+    selector, dropped, notes = prepare_selector(data, options)
     data = selector.data
     space = search_space(selector, options)
     trials: tuple[Trial, ...] = ()
@@ -223,12 +223,12 @@ def select_one(data: BenchmarkData, options: SelectOptions, work: Path | None) -
             "lower threshold, or a smaller penalty.",
             benchmark=data.benchmark,
         )
-    return _selection(selector, final, trials, dropped, space)
+    return _selection(selector, final, trials, dropped, notes, space)
 
 
 def measure_curve(data: BenchmarkData, options: SelectOptions) -> ErrorCurve:
     """Measure how the error falls with the number of items, by the plainest choice."""
-    selector, _ = prepare_selector(data, replace(options, total_budget=None))
+    selector, *_ = prepare_selector(data, replace(options, total_budget=None))
     first = search_space(selector, options).first()
     sizes = trial_sizes(selector.data.train.n_items, LEAST)
     rmse = []
@@ -240,24 +240,32 @@ def measure_curve(data: BenchmarkData, options: SelectOptions) -> ErrorCurve:
     return error_curve(sizes, rmse, selector.data.train.n_items)
 
 
-def _draw(data: BenchmarkData, options: SelectOptions) -> NDArray[np.int64]:
-    """Draw the validation LLMs, rows of the training LLMs: as caret does, or by NumPy without R."""
+def _draw(data: BenchmarkData, options: SelectOptions) -> tuple[NDArray[np.int64], bool]:
+    """Draw the validation LLMs, rows of the training LLMs, and tell whether R drew them.
+
+    As caret does; without R by NumPy, which draws others.
+    """
     share, seed = options.validation_share, options.seed
     try:
         # By R alone: the draw is caret's, which takes a second to load.
-        return sampling.partition(data.train_score, share, seed, by="base")
+        return sampling.partition(data.train_score, share, seed, by="base"), True
     except RUnavailableError:
         found = split(
             data.train.llms, {data.benchmark: data.train_score}, SplitOptions(share, seed)
         )
-        return np.flatnonzero(found.test)
+        return np.flatnonzero(found.test), False
 
 
 def prepare_selector(
     data: BenchmarkData, options: SelectOptions
-) -> tuple[Selector, tuple[str, ...]]:
-    """Draw the validation LLMs and leave out items that do not vary: the selector, and these."""
-    validation = _draw(data, options)
+) -> tuple[Selector, tuple[str, ...], list[str]]:
+    """Draw the validation LLMs and leave out items that do not vary.
+
+    Returns
+    -------
+    The selector, these items, and what to tell about both.
+    """
+    validation, by_r = _draw(data, options)
     learning = np.delete(data.train.values, validation, axis=0)
     varied = (learning == 1).any(axis=0) & (learning == 0).any(axis=0)
     if varied.sum() < 2:
@@ -267,7 +275,17 @@ def prepare_selector(
             benchmark=data.benchmark,
         )
     dropped = tuple(data.train.items[i] for i in np.flatnonzero(~varied))
+    notes = []
+    if not by_r:
+        notes.append(
+            f"{data.benchmark}: R is absent, so NumPy drew the validation LLMs; with R they are "
+            "others, and so may the items be."
+        )
     if dropped:
+        notes.append(
+            f"{data.benchmark}: {len(dropped)} items left out, for all training LLMs answered "
+            f"them alike (the first is {dropped[0]!r})."
+        )
         data = data.without(frozenset(dropped))
     engine, _ = choose_engine(options.engine, options.mode)
     budget = options.budget
@@ -281,7 +299,7 @@ def prepare_selector(
         # Who asks for five items gets five.
         least_items=SelectionRule.least_items if budget is None else min(budget, LEAST),
     )
-    return Selector(data, validation, rule), dropped
+    return Selector(data, validation, rule), dropped, notes
 
 
 def _trial(evaluation: Evaluation) -> Trial:
@@ -294,6 +312,7 @@ def _selection(
     final: Evaluation,
     trials: tuple[Trial, ...],
     dropped: tuple[str, ...],
+    notes: list[str],
     space: SearchSpace,
 ) -> Selection:
     data, choice = selector.data, final.choice
@@ -318,17 +337,10 @@ def _selection(
     messages = [
         f"{data.benchmark}: {m}" for m in dict.fromkeys((*full.messages, *final.fit.messages))
     ]
-    if dropped:
-        messages.insert(
-            0,
-            f"{data.benchmark}: {len(dropped)} items left out, for all training LLMs answered "
-            f"them alike (the first is {dropped[0]!r}).",
-        )
     if selector.rule.budget is not None and len(final.items) == data.train.n_items:
-        messages.insert(
-            0,
+        messages.append(
             f"{data.benchmark}: all {len(final.items)} items are selected; take a smaller budget "
-            "for a selection.",
+            "for a selection."
         )
     few = warnings_for(data.benchmark, space.item_types, len(learned), len(held), data.test.n_llms)
     return Selection(
@@ -356,7 +368,7 @@ def _selection(
         },
         n_available=data.train.n_items,
         dropped=dropped,
-        warnings=(*data.left_out(), *few, *messages),
+        warnings=(*data.left_out(), *few, *notes, *messages),
     )
 
 

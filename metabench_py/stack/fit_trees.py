@@ -76,27 +76,17 @@ def randomise(columns: Floats, left: Floats, n_features: int, seed: int) -> list
     return trees
 
 
-def fit_line(columns: Floats, truth: Floats) -> tuple[Floats, Floats]:
-    """Fit a ridge regression an output: slopes, shape (n_columns, n_outputs), and constants.
-
-    The penalty is that of least leave-one-out error.
-    """
-    from sklearn.linear_model import RidgeCV
-
-    lines = [RidgeCV(PENALTIES).fit(columns, one) for one in truth.T]
-    slopes = np.column_stack([line.coef_ for line in lines])
-    return slopes, np.array([line.intercept_ for line in lines], np.float64)
-
-
 def fit_boosted(columns: Floats, truth: Floats, how: Boosting, seed: int) -> tuple[Floats, Forest]:
     """Fit one output: slopes of a ridge regression, shape (n_columns,), and trees for the rest.
 
-    Trees alone draw a line as stairs.
+    Trees alone draw a line as stairs. The ridge's penalty is that of least leave-one-out error.
     """
-    slopes, constant = fit_line(columns, truth[:, None])
-    left = truth - (columns @ slopes + constant)[:, 0]
-    forest = export_boosted(boost(columns, left, how, seed))
-    return slopes[:, 0], replace(forest, constant=forest.constant + constant)
+    from sklearn.linear_model import RidgeCV
+
+    line = RidgeCV(PENALTIES).fit(columns, truth)
+    slopes, constant = np.asarray(line.coef_, np.float64), float(line.intercept_)
+    forest = export_boosted(boost(columns, truth - (columns @ slopes + constant), how, seed))
+    return slopes, replace(forest, constant=forest.constant + constant)
 
 
 def fit_random(columns: Floats, left: Floats, n_features: int, seed: int) -> Forest:

@@ -119,7 +119,7 @@ def main() -> None:
         return
     from metabench_py.calibration.select import prepare_selector
 
-    selector, _ = prepare_selector(data, SelectOptions(engine="native", mode="mirt-path"))
+    selector, *_ = prepare_selector(data, SelectOptions(engine="native", mode="mirt-path"))
     timed = [refits[len(refits) * (2 * i + 1) // (2 * TIMED)].choice for i in range(TIMED)]
     seconds = []
     for choice in timed:

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.bundles import tiny_draft
+from helpers.bundles import tiny_bundle
 from helpers.logs import log_path, write_model
 from typer.testing import CliRunner, Result
 
 from metabench_py.benchmarks import TARGETS
-from metabench_py.bundle import Bundle, load_bundle
-from metabench_py.bundle.write import write_bundle
+from metabench_py.bundle import Bundle
 from metabench_py.cli.app import app
 from metabench_py.errors import InputError, LogError, ModelNotFoundError
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    out = tmp_path_factory.mktemp("bundle") / "tiny"
-    return load_bundle(write_bundle(replace(tiny_draft(), version="B"), out))
+    return tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
 
 
 @pytest.fixture

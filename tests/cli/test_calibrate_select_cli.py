@@ -150,6 +150,7 @@ def test_without_r_any_seed_selects(
         "--workers", 1,
     )  # fmt: skip
     assert result.exit_code == 0, result.output
+    assert "R is absent, so NumPy drew the validation LLMs" in result.stderr
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     (one,) = summary["benchmarks"].values()
     assert one["n_llms"]["validation"] >= 4

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench_py.benchmarks import BENCHMARKS, TARGETS, Benchmark, Target
+from metabench_py.bundle import Bundle, load_bundle
 from metabench_py.bundle.schema import (
     BenchmarkModel,
     BundleDraft,
@@ -20,6 +21,7 @@ from metabench_py.bundle.schema import (
     Growth,
     StoredStage,
 )
+from metabench_py.bundle.write import write_bundle
 from metabench_py.gam.features import feature_names
 from metabench_py.gam.portable import PortableGam, SplineTerm
 from metabench_py.irt.model import Floats, ItemParameters, probability
@@ -93,6 +95,11 @@ def tiny_draft(rds: dict[Any, Path] | None = None) -> BundleDraft:
         population={t: np.sort(random.uniform(0, 100, 11)) for t in TARGETS},
         population_levels=levels,
     )
+
+
+def tiny_bundle(folder: Path) -> Bundle:
+    """Write the tiny bundle as version B into a new folder, and read it."""
+    return load_bundle(write_bundle(replace(tiny_draft(), version="B"), folder))
 
 
 def edit_manifest(folder: Path, **fields: Any) -> None:

@@ -10,20 +10,18 @@ import json
 import random
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers.bundles import tiny_draft
+from helpers.bundles import tiny_bundle
 from helpers.logs import doc_hash, log_path, write_model
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from metabench_py.benchmarks import BENCHMARKS
-from metabench_py.bundle import Bundle, load_bundle
-from metabench_py.bundle.write import write_bundle
+from metabench_py.bundle import Bundle
 from metabench_py.errors import LogError
 from metabench_py.logs import find_model, read_model
 from metabench_py.logs.model import Wanted
@@ -36,8 +34,7 @@ VALUES: list[Any] = [
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    out = tmp_path_factory.mktemp("bundle") / "tiny"
-    return load_bundle(write_bundle(replace(tiny_draft(), version="B"), out))
+    return tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
 
 
 def _rows(change: Callable[[random.Random, list[Any]], None]) -> Callable[..., bytes]:

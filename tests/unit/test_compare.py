@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.bundles import tiny_draft
+from helpers.bundles import tiny_bundle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -24,7 +23,6 @@ from metabench_py.analysis.compare import (
 from metabench_py.analysis.influence import influence_of, shared_error
 from metabench_py.analysis.scoring import Answers
 from metabench_py.benchmarks import BENCHMARKS, TARGETS
-from metabench_py.bundle.write import write_bundle
 from metabench_py.cli.analyze.scoring import BundleScorer
 from metabench_py.errors import InputError
 from metabench_py.irt.model import probability
@@ -38,7 +36,7 @@ def scorer() -> BundleScorer:
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> BundleScorer:
     out = tmp_path_factory.mktemp("bundle") / "tiny"
-    return BundleScorer(load_bundle(write_bundle(replace(tiny_draft(), version="B"), out)))
+    return BundleScorer(tiny_bundle(out))
 
 
 def simulated(scorer: BundleScorer, theta: float, seed: int) -> Answers:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.bundles import tiny_draft
+from helpers.bundles import tiny_bundle
 from helpers.logs import write_model
 
-from metabench_py.bundle import Bundle, load_bundle
-from metabench_py.bundle.write import write_bundle
+from metabench_py.bundle import Bundle
 from metabench_py.errors import ModelNotFoundError, StorageError
 from metabench_py.logs import find_all, find_model
 from metabench_py.logs.names import folder_name, parse_log_name
@@ -20,8 +18,7 @@ from metabench_py.logs.names import folder_name, parse_log_name
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    out = tmp_path_factory.mktemp("bundle") / "tiny"
-    return load_bundle(write_bundle(replace(tiny_draft(), version="B"), out))
+    return tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
 
 
 @pytest.fixture

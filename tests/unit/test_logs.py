@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers.bundles import tiny_draft
+from helpers.bundles import tiny_bundle
 from helpers.logs import doc_hash, log_path, rows, write_model, write_rows
 
 from metabench_py.benchmarks import BENCHMARKS
-from metabench_py.bundle import Bundle, load_bundle
-from metabench_py.bundle.write import write_bundle
+from metabench_py.bundle import Bundle
 from metabench_py.errors import LogError
 from metabench_py.logs import find_model, read_model
 from metabench_py.logs.model import ModelResponses, Wanted
@@ -27,8 +25,7 @@ GOOD = dict(zip(ITEMS, (1, 0, 1), strict=True))
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    out = tmp_path_factory.mktemp("bundle") / "tiny"
-    return load_bundle(write_bundle(replace(tiny_draft(), version="B"), out))
+    return tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
 
 
 @pytest.fixture

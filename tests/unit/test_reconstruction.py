@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.bundles import tiny_draft
+from helpers.bundles import tiny_bundle
 from helpers.logs import log_path, write_model
 
 from metabench_py import reconstruct
 from metabench_py.benchmarks import BENCHMARKS, TARGETS
-from metabench_py.bundle import Bundle, load_bundle
+from metabench_py.bundle import Bundle
 from metabench_py.bundle.schema import ErrorTable
-from metabench_py.bundle.write import write_bundle
 from metabench_py.errors import BundleError, ConvergenceError, InputError, LogError, MetabenchError
 from metabench_py.logs import find_all, find_model
 from metabench_py.reconstruction import Reconstruction, Reconstructor
@@ -27,8 +26,7 @@ from metabench_py.reconstruction.intervals import local_rmse, percentile
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    out = tmp_path_factory.mktemp("bundle") / "tiny"
-    return load_bundle(write_bundle(replace(tiny_draft(), version="B"), out))
+    return tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.bundles import stack_draft, tiny_draft, tiny_growth, tiny_stack
+from helpers.bundles import stack_draft, tiny_bundle, tiny_growth, tiny_stack
 from helpers.logs import log_path, write_model
 from typer.testing import CliRunner
 
@@ -48,8 +48,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture(scope="module")
 def gam_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    out = tmp_path_factory.mktemp("bundle") / "tiny"
-    return load_bundle(write_bundle(replace(tiny_draft(), version="B"), out))
+    return tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
 
 
 @pytest.fixture
