@@ -109,14 +109,21 @@ def fit_stack(
         fitted = fit_members(data, options.seed, executor)
         held_out, kinds = fitted.held_out, tuple(fitted.members)
         weights = _weights(held_out, data)
-        combined = np.einsum("mno,mo->no", held_out, weights)
+        combined = np.einsum("mno,mo->no", held_out, weights) + fitted.rest_out
         predicted = _by_target(combined, data.benchmarks)
         truth = _by_target(data.truth, data.benchmarks)
         errors = np.column_stack([predicted[t] - truth[t] for t in predicted])
         spread, scale, penalty = fit_scale(data.features, errors, data.fold)
     limits = np.column_stack([data.raw.min(axis=0), data.raw.max(axis=0)])
     stack = Stack(
-        data.benchmarks, data.n_items, limits, fitted.views, fitted.members, weights, spread
+        data.benchmarks,
+        data.n_items,
+        limits,
+        fitted.views,
+        fitted.members,
+        weights,
+        fitted.rest,
+        spread,
     )
     spline, process = fitted.spline, fitted.process
     report = {

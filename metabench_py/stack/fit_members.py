@@ -44,6 +44,9 @@ class FittedMembers:
         What trees look at; None: too few LLMs for trees.
     held_out
         Predictions from the other folds, shape (n_members, n, n_outputs).
+    rest, rest_out
+        What the process leaves (None: too few LLMs for trees), and its predictions from the other
+        folds, shape (n, n_outputs).
     spline, process
         Penalties, and hyperparameters with the noise's factor, one an output.
     """
@@ -51,6 +54,8 @@ class FittedMembers:
     views: Views | None
     members: dict[str, Member]
     held_out: Floats
+    rest: Forest | None
+    rest_out: Floats
     spline: SplineChoice
     process: tuple[tuple[Settings, float], ...]
 
@@ -101,27 +106,27 @@ def fit_members(data: FitData, seed: int, executor: Executor | None) -> FittedMe
     order = range(len(data.benchmarks))
     outputs = [processes[i] for i in order]
     process = join_outputs(shared, outputs)
-    process_out = np.column_stack([o.held_out for o in outputs])
     members: dict[str, Member] = {
         "spline": SplineMember(spline),
         "process": ProcessMember(process),
     }
-    held_out = {"spline": spline_out, "process": process_out}
+    held_out = {"spline": spline_out, "process": np.column_stack([o.held_out for o in outputs])}
     if enough:
         members["trees"] = TreesMember(
             np.column_stack([boosted[i][0][0] for i in order]),
             tuple(boosted[i][0][1] for i in order),
         )
         held_out["trees"] = np.column_stack([boosted[i][1] for i in order])
+    rest, rest_out = None, np.zeros_like(data.truth)
     if together:
         fitted = np.stack([o.fitted for o in outputs], axis=2)
         rest, rest_out = fit_rest(data, columns, fitted, seed, executor)
-        members["process"] = ProcessMember(process, rest)
-        held_out["process"] = process_out + rest_out
     return FittedMembers(
         views,
         members,
         np.stack([held_out[kind] for kind in members]),
+        rest,
+        rest_out,
         chosen,
         tuple((o.settings, o.noise) for o in outputs),
     )

@@ -15,6 +15,9 @@ from metabench_py.stack.fit_trees import fit_random
 from metabench_py.stack.tasks import one_thread, run_here_or_there
 from metabench_py.stack.trees import Forest
 
+# Trees: more do no harm, but with item responses a bundle has room for so many only.
+TREES, TREES_WITH_RESPONSES = 192, 80
+
 
 def fit_rest(
     data: FitData,
@@ -40,6 +43,7 @@ def fit_rest(
     # Only one of each cluster: copies would split for nothing.
     first = np.zeros(len(data.clusters), dtype=bool)
     first[np.unique(data.clusters, return_index=True)[1]] = True
+    trees = TREES_WITH_RESPONSES if data.n_items else TREES
     folds = np.unique(data.fold)
     held_out = np.zeros_like(data.truth)
     found: list[Forest] = []
@@ -52,7 +56,7 @@ def fit_rest(
             Task(
                 f"rest without fold {f}" if f < len(folds) else "rest",
                 random_task,
-                (columns[rows], left[rows], columns[out], data.features.shape[1], seed),
+                (columns[rows], left[rows], columns[out], data.features.shape[1], trees, seed),
                 partial(_take, out=out, held_out=held_out, found=found),
             )
         )
@@ -73,9 +77,9 @@ def _take(
 
 
 def random_task(
-    columns: Floats, left: Floats, new: Floats, n_features: int, seed: int
+    columns: Floats, left: Floats, new: Floats, n_features: int, trees: int, seed: int
 ) -> tuple[Forest | None, Floats]:
     """Fit a forest and predict the new LLMs; the forest itself only where there are none."""
     with one_thread():
-        forest = fit_random(columns, left, n_features, seed)
+        forest = fit_random(columns, left, n_features, trees, seed)
         return (None if len(new) else forest), forest.predict(new)

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from metabench_py.irt.model import Floats
 from metabench_py.stack.trees import FARTHEST, GRID, LEAF, Forest
 
-RANDOM_TREES = 64
 # Steps to either side that leaves are rounded to: fewer than a byte holds pack better.
 LEVELS = 31
 PENALTIES = np.logspace(-3, 3, 13)
@@ -55,7 +54,7 @@ def boost(columns: Floats, truth: Floats, how: Boosting, seed: int) -> Any:
     return model.fit(columns, truth)
 
 
-def randomise(columns: Floats, left: Floats, n_features: int, seed: int) -> list[Any]:
+def randomise(columns: Floats, left: Floats, n_features: int, trees: int, seed: int) -> list[Any]:
     """Fit scikit-learn's ExtraTreesRegressor, and give its trees.
 
     Half of the trees look at all columns, half at the features alone, where near means alike.
@@ -66,14 +65,16 @@ def randomise(columns: Floats, left: Floats, n_features: int, seed: int) -> list
         Of different LLMs, the features' first.
     left
         What is left of each score in units of its deviation, shape (n, n_outputs).
+    trees
+        How many.
     """
     from sklearn.ensemble import ExtraTreesRegressor
 
-    trees: list[Any] = []
+    grown: list[Any] = []
     for seen in (columns, columns[:, :n_features]):
-        model = ExtraTreesRegressor(RANDOM_TREES // 2, max_features=0.5, random_state=seed)
-        trees += model.fit(seen, left).estimators_
-    return trees
+        model = ExtraTreesRegressor(trees // 2, max_features=0.5, random_state=seed)
+        grown += model.fit(seen, left).estimators_
+    return grown
 
 
 def fit_boosted(columns: Floats, truth: Floats, how: Boosting, seed: int) -> tuple[Floats, Forest]:
@@ -89,10 +90,10 @@ def fit_boosted(columns: Floats, truth: Floats, how: Boosting, seed: int) -> tup
     return slopes, replace(forest, constant=forest.constant + constant)
 
 
-def fit_random(columns: Floats, left: Floats, n_features: int, seed: int) -> Forest:
+def fit_random(columns: Floats, left: Floats, n_features: int, trees: int, seed: int) -> Forest:
     """Grow one forest for all outputs, from what is left of the scores (points)."""
     unit = np.maximum(left.std(axis=0), 1e-9)
-    return export_random(randomise(columns, left / unit, n_features, seed), unit)
+    return export_random(randomise(columns, left / unit, n_features, trees, seed), unit)
 
 
 def export_boosted(model: Any) -> Forest:

@@ -194,7 +194,8 @@ class GaussianProcess:
         deviation = take_floats(arrays, "deviation", (n_features,))
         if (amplitudes < 0).any() or (rates < 0).any() or (item_rates < 0).any():
             raise InputError("The stack's process has a negative variance or rate.")
-        if (deviation <= 0).any():
+        # A fit takes 1 in place of what is smaller.
+        if (deviation < 1e-9).any():
             raise InputError("The stack's process has a deviation that is not positive.")
         return cls(
             sizes,

@@ -81,35 +81,24 @@ class SplineMember:
 
 @dataclass(frozen=True, eq=False)
 class ProcessMember:
-    """A sparse Gaussian process, and a forest of what it leaves.
-
-    Attributes
-    ----------
-    rest
-        None: too few LLMs for trees.
-    """
+    """A sparse Gaussian process."""
 
     kind: ClassVar[str] = "process"
     model: GaussianProcess
-    rest: Forest | None = None
 
     def predict(self, seen: Seen) -> Floats:
         """See `Member`."""
-        smooth = self.model.predict(seen.features, seen.responses)
-        return smooth if self.rest is None else smooth + self.rest.predict(seen.columns)
+        return self.model.predict(seen.features, seen.responses)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Give plain arrays."""
-        rest = {} if self.rest is None else named("rest", self.rest.to_arrays())
-        return {**self.model.to_arrays(), **rest}
+        return self.model.to_arrays()
 
     @classmethod
     def from_arrays(cls, arrays: Arrays, shape: Shape) -> ProcessMember:
         """Read `to_arrays` back."""
-        rest = part(arrays, "rest")
         return cls(
-            GaussianProcess.from_arrays(arrays, shape.n_features, shape.n_items, shape.n_outputs),
-            Forest.from_arrays(rest, shape.n_columns, shape.n_outputs) if rest else None,
+            GaussianProcess.from_arrays(arrays, shape.n_features, shape.n_items, shape.n_outputs)
         )
 
 

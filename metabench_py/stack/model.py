@@ -22,11 +22,12 @@ from metabench_py.stack.inputs import (
 )
 from metabench_py.stack.members import Member, Seen, Shape, members_of
 from metabench_py.stack.spline import SplineModel
+from metabench_py.stack.trees import Forest
 from metabench_py.stack.views import Views
 
 __all__ = ["Stack", "StackInputs"]
 
-FORMAT = 4
+FORMAT = 5
 # A fitted scale is kept within these score points, wherever an LLM lies.
 SCALE_RANGE = (1e-3, 100.0)
 
@@ -51,6 +52,8 @@ class Stack:
     weights
         Of the members, in their order; not negative, summing to 1 for each output, shape
         (n_members, n_outputs).
+    rest
+        What the process leaves, added in full; None: too few LLMs for trees.
     spread
         Logarithm of the expected absolute error, one output a target (`targets`).
     """
@@ -61,6 +64,7 @@ class Stack:
     views: Views | None
     members: Mapping[str, Member]
     weights: Floats
+    rest: Forest | None
     spread: SplineModel
 
     @property
@@ -90,6 +94,8 @@ class Stack:
         for member, weights in zip(self.members.values(), self.weights, strict=True):
             if weights.any():
                 total += weights * member.predict(seen)
+        if self.rest is not None:
+            total += self.rest.predict(columns)
         predicted: dict[Target, Floats] = {}
         for target in self.targets:
             if target == "grand":
@@ -136,6 +142,8 @@ class Stack:
             arrays.update(named("views", self.views.to_arrays()))
         for kind, member in self.members.items():
             arrays.update(named(kind, member.to_arrays()))
+        if self.rest is not None:
+            arrays.update(named("rest", self.rest.to_arrays()))
         return arrays
 
     @classmethod
@@ -174,7 +182,9 @@ class Stack:
         weights = take_floats(arrays, "weights", (len(members), shape.n_outputs))
         if not members or (weights < 0).any():
             raise InputError("The stack has no member, or a negative weight.")
+        left = part(arrays, "rest")
+        rest = Forest.from_arrays(left, shape.n_columns, shape.n_outputs) if left else None
         spread = SplineModel.from_arrays(
             part(arrays, "spread"), shape.n_features, len(targets_of(benchmarks))
         )
-        return cls(benchmarks, n_items, limits, views, members, weights, spread)
+        return cls(benchmarks, n_items, limits, views, members, weights, rest, spread)

@@ -119,12 +119,13 @@ def small_stack() -> Stack:
     process = join_outputs(data, [fit_output(data, y, ones, move=False) for y in truth.T])
     members: dict[str, Member] = {
         "spline": SplineMember(outputs),
-        "process": ProcessMember(process, fit_random(columns, truth, n_features, 1)),
+        "process": ProcessMember(process),
         "trees": TreesMember(
             np.column_stack([slopes for slopes, _ in boosted]), tuple(f for _, f in boosted)
         ),
     }
-    return Stack(BENCHMARKS, {}, limits, views, members, np.full((3, 6), 1 / 3), spread)
+    rest = fit_random(columns, truth, n_features, 8, 1)
+    return Stack(BENCHMARKS, {}, limits, views, members, np.full((3, 6), 1 / 3), rest, spread)
 
 
 @settings(max_examples=400)

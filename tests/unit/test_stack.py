@@ -165,7 +165,7 @@ def test_many_llms_get_all_members_and_moved_points(world: World, monkeypatch) -
     fit = fit_stack(inputs, world.scores, world.groups)
     members = fit.stack.members
     assert list(members) == ["spline", "process", "trees"]
-    assert members["process"].rest is not None
+    assert fit.stack.rest is not None
     points = np.stack([p.features for p in members["process"].model.inducing])
     # Each benchmark's are its own, and none is an LLM.
     standard = (feature_matrix(inputs, BENCHMARKS) - members["process"].model.mean) / (

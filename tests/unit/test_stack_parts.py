@@ -74,7 +74,7 @@ def test_exported_random_trees_predict_as_scikit_learn() -> None:
     columns = on_grid(rng.normal(size=(600, 8)))
     left = np.column_stack([columns[:, 0] * columns[:, 1], np.sin(columns[:, 2])])
     unit = np.array([2.0, 0.5])
-    grown = randomise(columns, left, 5, 1)
+    grown = randomise(columns, left, 5, 64, 1)
     forest = export_random(grown, unit)
     new = on_grid(rng.normal(scale=2, size=(3000, 8)))
     again = Forest.from_arrays(forest.to_arrays(), 8, 2)
@@ -90,7 +90,7 @@ def test_exported_random_trees_predict_as_scikit_learn() -> None:
     # The features alone tell half of the trees where to go.
     assert [tree.n_features_in_ for tree in grown] == [8] * 32 + [5] * 32
     # Nothing to learn: nothing is added.
-    assert not fit_random(columns, np.zeros((600, 2)), 5, 1).predict(new).any()
+    assert not fit_random(columns, np.zeros((600, 2)), 5, 64, 1).predict(new).any()
 
 
 def damage(arrays: dict[str, np.ndarray], name: str, at: int, value: int) -> None:
