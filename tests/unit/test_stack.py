@@ -18,6 +18,7 @@ from metabench_py.stack import fit_members
 from metabench_py.stack.fit import StackFit, fit_stack
 from metabench_py.stack.folds import group_folds
 from metabench_py.stack.inputs import StackInputs, feature_matrix
+from metabench_py.stack.members import Seen
 from metabench_py.stack.model import Stack
 
 N_ITEMS = 40
@@ -158,6 +159,14 @@ def test_every_array_is_needed_and_checked(fit: StackFit) -> None:
                     Stack.from_arrays({**arrays, name: broken})
 
 
+def test_a_deviation_that_would_overflow_is_refused(fit: StackFit) -> None:
+    arrays = fit.stack.to_arrays()
+    deviation = arrays["process.deviation"].copy()
+    deviation[0] = 1e-239
+    with pytest.raises(InputError, match="all but 0"):
+        Stack.from_arrays({**arrays, "process.deviation": deviation})
+
+
 def test_many_llms_get_all_members_and_moved_points(world: World, monkeypatch) -> None:
     # What takes 1,000 LLMs, with the 150 of this world.
     monkeypatch.setattr(fit_members, "FEW_LLMS", 150)
@@ -165,7 +174,14 @@ def test_many_llms_get_all_members_and_moved_points(world: World, monkeypatch) -
     fit = fit_stack(inputs, world.scores, world.groups)
     members = fit.stack.members
     assert list(members) == ["spline", "process", "trees"]
+    # What the process leaves is added in full, whatever the process itself weighs.
     assert fit.stack.rest is not None
+    features = feature_matrix(inputs, BENCHMARKS)
+    responses = np.concatenate(list(inputs.responses.values()), axis=1)
+    seen = Seen(features, responses, fit.stack.views.columns(features, responses))
+    parts = [w * m.predict(seen) for w, m in zip(fit.stack.weights, members.values(), strict=True)]
+    whole = np.sum(parts, axis=0) + fit.stack.rest.predict(seen.columns)
+    assert np.allclose(fit.stack.predict(inputs)["mmlu"], whole[:, BENCHMARKS.index("mmlu")])
     points = np.stack([p.features for p in members["process"].model.inducing])
     # Each benchmark's are its own, and none is an LLM.
     standard = (feature_matrix(inputs, BENCHMARKS) - members["process"].model.mean) / (
