@@ -196,9 +196,7 @@ class GaussianProcess:
             raise InputError("The stack's process has a negative variance or rate.")
         # A fit takes 1 in place of what is smaller.
         if (deviation < 1e-9).any():
-            raise InputError(
-                "The stack's process has a deviation of 0, or all but 0."
-            )
+            raise InputError("The stack's process has a deviation of 0, or all but 0.")
         return cls(
             sizes,
             take_floats(arrays, "mean", (n_features,)),
