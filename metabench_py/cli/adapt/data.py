@@ -93,7 +93,15 @@ def settings_of(exposures: Sequence[str] = (), **given: Any) -> CatSettings:
         elif kind not in used:
             option = f"--{name.replace('_', '-')}"
             raise InputError(f"{option} is of --exposure {kind}; give both or leave {option} out.")
+    if "se" in given:
+        check_min_items(given["min_items"], given["se"] is not None)
     return CatSettings(start=tuple(start or (0.0,)), **given)
+
+
+def check_min_items(min_items: int, stops_by_se: bool) -> None:
+    """Refuse a least number of items where no test stops at a standard error."""
+    if min_items > 1 and not stops_by_se:
+        raise InputError("--min-items is of the rule --se; give both or leave --min-items out.")
 
 
 def benchmarks_of(names: Sequence[str] | None) -> list[Benchmark]:

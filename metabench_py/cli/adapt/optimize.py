@@ -88,6 +88,7 @@ def optimize_command(
         exposures=exposure or (),
     )  # fmt: skip
     errors = list(se or ()) or ([] if max_items else list(_DEFAULT_SE))
+    options.check_min_items(min_items, bool(errors))
     axes: dict[str, list[Any]] = {
         "criterion": criterion or ["MFI"],
         "estimator": estimator or ["MAP"],
