@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _UNTOLD = frozenset({"workers", "choose", "order"})
 _SECOND_STAGES: dict[StageFit, str] = {
     "stack": (
-        "non-negative mixture of splines, Gaussian processes with a forest of what they leave, "
-        "and boosted trees"
+        "non-negative mixture of splines, Gaussian processes and boosted trees, and a forest that "
+        "adds what the processes leave"
     ),
     "gam": "mgcv::gam, a sum of s(., bs = 'ad')",
     "fast-gam": "mgcv::bam(discrete = TRUE), a sum of s(., bs = 'ps')",
