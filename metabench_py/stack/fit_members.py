@@ -45,8 +45,8 @@ class FittedMembers:
     held_out
         Predictions from the other folds, shape (n_members, n, n_outputs).
     rest, rest_out
-        What the process leaves (None: too few LLMs for trees), and its predictions from the other
-        folds, shape (n, n_outputs).
+        What the process leaves (None: too few LLMs for trees, or one benchmark), and what that
+        predicts from the other folds, shape (n, n_outputs).
     spline, process
         Penalties, and hyperparameters with the noise's factor, one an output.
     """

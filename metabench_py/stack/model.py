@@ -53,7 +53,7 @@ class Stack:
         Of the members, in their order; not negative, summing to 1 for each output, shape
         (n_members, n_outputs).
     rest
-        What the process leaves, added in full; None: too few LLMs for trees.
+        What the process leaves, added in full; None: too few LLMs for trees, or one benchmark.
     spread
         Logarithm of the expected absolute error, one output a target (`targets`).
     """
