@@ -16,6 +16,7 @@ from metabench_py.gam.features import join_features
 from metabench_py.gam.linear import fit_linear, out_of_fold, subscore
 from metabench_py.stack import fit_members
 from metabench_py.stack.fit import StackFit, fit_stack
+from metabench_py.stack.fit_rest import TREES, TREES_WITH_RESPONSES
 from metabench_py.stack.folds import group_folds
 from metabench_py.stack.inputs import StackInputs, feature_matrix
 from metabench_py.stack.members import Seen
@@ -167,6 +168,13 @@ def test_a_deviation_that_would_overflow_is_refused(fit: StackFit) -> None:
         Stack.from_arrays({**arrays, "process.deviation": deviation})
 
 
+def test_features_alone_leave_room_for_more_trees(world: World, monkeypatch) -> None:
+    monkeypatch.setattr(fit_members, "FEW_LLMS", 150)
+    fit = fit_stack(world.inputs(responses=False), world.scores, world.groups)
+    assert fit.stack.rest is not None
+    assert len(fit.stack.rest.roots) == TREES > TREES_WITH_RESPONSES
+
+
 def test_many_llms_get_all_members_and_moved_points(world: World, monkeypatch) -> None:
     # What takes 1,000 LLMs, with the 150 of this world.
     monkeypatch.setattr(fit_members, "FEW_LLMS", 150)
@@ -176,6 +184,7 @@ def test_many_llms_get_all_members_and_moved_points(world: World, monkeypatch) -
     assert list(members) == ["spline", "process", "trees"]
     # What the process leaves is added in full, whatever the process itself weighs.
     assert fit.stack.rest is not None
+    assert len(fit.stack.rest.roots) == TREES_WITH_RESPONSES
     features = feature_matrix(inputs, BENCHMARKS)
     responses = np.concatenate(list(inputs.responses.values()), axis=1)
     seen = Seen(features, responses, fit.stack.views.columns(features, responses))
