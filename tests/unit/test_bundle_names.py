@@ -73,6 +73,12 @@ def test_bundles_that_ship_beside_the_default(
         resolve_bundle("T-more")
 
 
+def test_embedded_bundles_stay_small() -> None:
+    for name in ("default", "B-200"):
+        files = [path for path in Path(load_bundle(name).path).rglob("*") if path.is_file()]
+        assert sum(path.stat().st_size for path in files) <= 3_000_000
+
+
 def test_the_small_bundle_that_ships() -> None:
     small, whole = load_bundle("B-200"), load_bundle()
     assert (small.name, small.version) == ("metabench-B-200", "B")
